@@ -1,0 +1,37 @@
+# Every target works on a fresh Debian machine with Python 3.11 or newer: `setup` installs what is missing.
+PY := .venv/bin/python
+SECONDS ?= 20
+.PHONY: help setup demo test lint bench fuzz clean lock
+
+help:            ## show this list
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t12
+
+setup:           ## create .venv and install everything
+	@scripts/setup.sh
+
+demo: setup      ## three hosts on this machine, one story (needs root)
+	@$(PY) -m weave demo
+
+test: setup lint ## every test: unit, properties, simulation, store faults, the real kernel (needs root)
+	@$(PY) -m pytest
+
+lint: setup      ## style, types, import rules
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(PY) -m flake8 --select ASYNC weave store
+	@.venv/bin/lint-imports --no-logo
+
+bench: setup     ## list the benches; run one with: .venv/bin/python -m bench NAME
+	@$(PY) -m bench list
+
+fuzz: setup      ## fuzz every decoder for SECONDS each
+	@$(PY) -m tests.fuzz all --seconds $(SECONDS)
+
+lock: setup      ## pin the dependencies again (needs uv)
+	uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/runtime.txt
+	uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml -o requirements/dev.txt
+
+clean:           ## remove everything that setup and the tests made
+	@if [ -x $(PY) ]; then $(PY) -m weave lab down --all || true; fi
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
