@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian machine with Python 3.11 or newer: `setup` installs what is missing.
 PY := .venv/bin/python
-SECONDS ?= 20
+FUZZ_SECONDS ?= 20
 .PHONY: help setup demo test lint bench fuzz clean lock
 
 help:            ## show this list
@@ -24,8 +24,8 @@ lint: setup      ## style, types, import rules
 bench: setup     ## list the benches; run one with: .venv/bin/python -m bench NAME
 	@$(PY) -m bench list
 
-fuzz: setup      ## fuzz every decoder for SECONDS each
-	@$(PY) -m tests.fuzz all --seconds $(SECONDS)
+fuzz: setup      ## fuzz every decoder for FUZZ_SECONDS each
+	@$(PY) -m tests.fuzz all --seconds $(FUZZ_SECONDS)
 
 lock: setup      ## pin the dependencies again (needs uv)
 	uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/runtime.txt
