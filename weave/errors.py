@@ -18,5 +18,5 @@ class LocalError(WeaveError):
     """The caller asked for something that cannot be: tell it what to do instead."""
 
 
-class EnvironmentFailure(WeaveError):
+class EnvironmentFailure(WeaveError):  # noqa: N818 - a failure is not the reader's error
     """The kernel, the disk or another service failed us: retry or report."""

@@ -12,7 +12,7 @@ import msgpack
 
 from weave.errors import RemoteError
 
-Plain: TypeAlias = "None | bool | int | str | bytes | Sequence[Plain] | Mapping[str, Plain]"
+Plain: TypeAlias = "bool | int | str | bytes | Sequence[Plain] | Mapping[str, Plain] | None"
 """What may be packed."""
 
 MAX_MESSAGE_BYTES = 1 << 20

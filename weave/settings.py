@@ -1,0 +1,290 @@
+"""What an operator may tell a router: the options of `weave router` and `weave launch`, checked and typed.
+
+Parsing is the only thing done here. Everything that can be found wrong without touching the machine is found wrong
+here, in one line, before anything starts.
+"""
+
+import argparse
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from weave import __version__
+from weave.addresses import IPAddress, IPNetwork, parse_address, parse_network
+from weave.errors import LocalError
+from weave.names import PeerName, parse_peer_name
+
+DEFAULT_CONTROL_PORT = 6783
+DEFAULT_VXLAN_PORT = 6784
+DEFAULT_METRICS_ADDRESS = "127.0.0.1:6782"
+DEFAULT_RANGE = "10.32.0.0/12"
+DEFAULT_STATE_DIR = "/var/lib/weave"
+DEFAULT_SOCKET = "/run/weave/weave.sock"
+DEFAULT_CONNECTION_LIMIT = 30
+"""Neighbours of a peer in a mesh of any size; 2 * log2(1,000 peers) is 20, the rest is head-room for targets."""
+MIN_RANGE_ADDRESSES = 4
+MAX_NICKNAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """Agree on the first division of the range among this many peers."""
+
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeedPeers:
+    """Divide the range among exactly these peers, without a vote; all of them must be told the same."""
+
+    names: tuple[PeerName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Never vote on the first division; wait for it and ask others for space."""
+
+
+FirstDivision = Consensus | SeedPeers | Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One router's options."""
+
+    peers: tuple[str, ...]
+    nickname: str
+    passwords: tuple[str, ...] = field(repr=False)
+    """The first is the one we dial with; a peer may come with any of them. Empty: an open mesh."""
+    trusted_subnets: tuple[IPNetwork, ...]
+    listen: IPAddress | None
+    port: int
+    vxlan_port: int
+    advertise: tuple[IPAddress, ...]
+    discovery: bool
+    connection_limit: int
+    first_division: FirstDivision
+    range: IPNetwork | None
+    """None: this router manages no addresses."""
+    default_subnet: IPNetwork | None
+    dns: bool
+    dns_domain: str
+    dns_ttl: int
+    resolv_conf: Path
+    bridge: str
+    mtu: int | None
+    multicast_route: bool
+    state_dir: Path
+    socket: Path
+    metrics: tuple[str, int] | None
+    log_level: str
+    log_format: str
+
+    @property
+    def database(self) -> Path:
+        """Return the path of the state file."""
+        return self.state_dir / "weave.db"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `weave router`; its help is the reference of the options."""
+    parser = argparse.ArgumentParser(
+        prog="weave router",
+        description="Run the router of this host in the foreground. `weave launch` takes the same options and starts "
+        "it in the background.",
+        epilog="Example: weave router --password-file /etc/weave/password 192.0.2.1 192.0.2.2",
+        allow_abbrev=False,
+    )
+    parser.add_argument("peers", nargs="*", metavar="PEER", help="hosts to join: name or address, optionally :port")
+    parser.add_argument("--version", action="version", version=f"weave {__version__}")
+    _add_mesh_options(parser.add_argument_group("mesh"))
+    _add_address_options(parser.add_argument_group("addresses"))
+    _add_dns_options(parser.add_argument_group("names"))
+    _add_host_options(parser.add_argument_group("this host"))
+    return parser
+
+
+def _add_mesh_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--password", metavar="SECRET", help="password of the mesh (prefer --password-file or WEAVE_PASSWORD)")
+    add("--password-file", metavar="FILE", help="file whose first line is the password")
+    add("--accept-password-file", metavar="FILE", action="append", default=[],
+        help="also accept peers that come with this password (to change it without an outage); repeatable")
+    add("--trusted-subnets", metavar="CIDR,...", default="",
+        help="underlay subnets over which container traffic may travel unencrypted though a password is set")
+    add("--nickname", metavar="NAME", help="name shown to people (default: the host name)")
+    add("--host", metavar="ADDRESS", help="underlay address to listen on (default: all)")
+    add("--port", type=int, default=DEFAULT_CONTROL_PORT, help="TCP port of the mesh (default: %(default)s)")
+    add("--advertise-address", metavar="ADDRESS", action="append", default=[],
+        help="underlay address at which peers should reach us (default: found out); repeatable")
+    add("--no-discovery", action="store_true", help="connect to the given peers only")
+    add("--conn-limit", type=int, default=DEFAULT_CONNECTION_LIMIT, metavar="N",
+        help="most connections that discovery makes (default: %(default)s)")
+
+
+def _add_address_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--ipalloc-range", metavar="CIDR", default=DEFAULT_RANGE,
+        help="addresses for containers, the same on all hosts (default: %(default)s; 'none' turns allocation off)")
+    add("--ipalloc-default-subnet", metavar="CIDR", help="subnet to allocate from by default (default: the range)")
+    add("--ipalloc-init", metavar="MODE", help="consensus[=N] (default), seed=PEERNAME,... or observer")
+
+
+def _add_dns_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--no-dns", action="store_true", help="answer no names")
+    add("--dns-domain", metavar="DOMAIN", default="weave.local.", help="our domain (default: %(default)s)")
+    add("--dns-ttl", type=int, default=1, metavar="SECONDS", help="TTL of our answers (default: %(default)s)")
+    add("--resolv-conf", metavar="FILE", default="/etc/resolv.conf",
+        help="where the resolvers for other names are listed (default: %(default)s)")
+
+
+def _add_host_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--bridge", metavar="NAME", default="weave", help="bridge of the containers (default: %(default)s)")
+    add("--mtu", type=int, metavar="BYTES", help="MTU of the overlay (default: that of the underlay less VXLAN's)")
+    add("--vxlan-port", type=int, default=DEFAULT_VXLAN_PORT, help="UDP port of VXLAN (default: %(default)s)")
+    add("--no-multicast-route", action="store_true", help="do not send containers' multicast over this network")
+    add("--state-dir", metavar="DIR", help=f"where the state is kept (WEAVE_STATE_DIR; {DEFAULT_STATE_DIR})")
+    add("--socket", metavar="PATH", help=f"where the control API listens (WEAVE_SOCKET; {DEFAULT_SOCKET})")
+    add("--metrics-addr", metavar="ADDRESS:PORT", default=DEFAULT_METRICS_ADDRESS,
+        help="where status and metrics are served read-only (default: %(default)s; 'off' for nowhere)")
+    add("--log-level", choices=("debug", "info", "warning", "error"), help="WEAVE_LOG_LEVEL (default: info)")
+    add("--log-format", choices=("text", "json"), default="text", help="one event a line (default: %(default)s)")
+
+
+def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """Return the settings for these arguments and this environment; raise `LocalError` where they make no sense.
+
+    Words that do not parse at all end the process with status 2 and a usage line, as argparse does.
+    """
+    given = build_parser().parse_args(argv)
+    range_ = None if given.ipalloc_range in ("", "none") else parse_network(given.ipalloc_range)
+    return Settings(
+        peers=tuple(dict.fromkeys(given.peers)),
+        nickname=_nickname(given.nickname or socket.gethostname()),
+        passwords=_passwords(given, environ),
+        trusted_subnets=tuple(parse_network(item) for item in given.trusted_subnets.split(",") if item.strip()),
+        listen=parse_address(given.host) if given.host else None,
+        port=_port(given.port, "--port"),
+        vxlan_port=_port(given.vxlan_port, "--vxlan-port"),
+        advertise=tuple(parse_address(text) for text in given.advertise_address),
+        discovery=not given.no_discovery,
+        connection_limit=_at_least(given.conn_limit, 2, "--conn-limit"),
+        first_division=_first_division(given.ipalloc_init, len(set(given.peers))),
+        range=_checked_range(range_),
+        default_subnet=_default_subnet(given.ipalloc_default_subnet, range_),
+        dns=not given.no_dns,
+        dns_domain=given.dns_domain if given.dns_domain.endswith(".") else given.dns_domain + ".",
+        dns_ttl=_at_least(given.dns_ttl, 0, "--dns-ttl"),
+        resolv_conf=Path(given.resolv_conf),
+        bridge=given.bridge,
+        mtu=None if given.mtu is None else _at_least(given.mtu, 576, "--mtu"),
+        multicast_route=not given.no_multicast_route,
+        state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),
+        socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
+        metrics=_metrics_address(given.metrics_addr),
+        log_level=given.log_level or environ.get("WEAVE_LOG_LEVEL") or "info",
+        log_format=given.log_format,
+    )
+
+
+def _nickname(text: str) -> str:
+    if not text.isprintable() or len(text) > MAX_NICKNAME:
+        raise LocalError(f"--nickname {text!r} should be up to {MAX_NICKNAME} printable characters")
+    return text
+
+
+def _passwords(given: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, ...]:
+    if given.password is not None and given.password_file is not None:
+        raise LocalError("give --password or --password-file, not both")
+    first = given.password if given.password is not None else environ.get("WEAVE_PASSWORD")
+    if given.password_file is not None:
+        first = _password_from(given.password_file)
+    others = [_password_from(path) for path in given.accept_password_file]
+    if others and not first:
+        raise LocalError("--accept-password-file needs a password of our own: give --password-file too")
+    return tuple(dict.fromkeys([first, *others])) if first else ()
+
+
+def _password_from(path: str) -> str:
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise LocalError(f"cannot read the password file {path}: {exc}") from exc
+    if not lines or not lines[0].strip():
+        raise LocalError(f"the password file {path} is empty; its first line should be the password")
+    return lines[0].strip()
+
+
+def _first_division(text: str | None, targets: int) -> FirstDivision:
+    """Return how the range is first divided; without a count the given peers and we are taken to be all."""
+    mode, _, argument = (text or "consensus").partition("=")
+    if mode == "observer" and not argument:
+        return Observer()
+    if mode == "seed" and argument:
+        return SeedPeers(tuple(sorted({parse_peer_name(name) for name in argument.split(",")})))
+    if mode == "consensus":
+        if not argument:
+            return Consensus(targets + 1)
+        if argument.isdecimal() and int(argument) > 0:
+            return Consensus(int(argument))
+    raise LocalError(f"--ipalloc-init {text!r} should be consensus, consensus=N, seed=PEERNAME,... or observer")
+
+
+def _checked_range(range_: IPNetwork | None) -> IPNetwork | None:
+    if range_ is not None and range_.num_addresses < MIN_RANGE_ADDRESSES:
+        raise LocalError(f"--ipalloc-range {range_} is too small: it should hold at least {MIN_RANGE_ADDRESSES}")
+    return range_
+
+
+def _default_subnet(text: str | None, range_: IPNetwork | None) -> IPNetwork | None:
+    if not text:
+        return range_
+    subnet = parse_network(text)
+    if range_ is None or subnet.version != range_.version or not subnet.subnet_of(range_):  # type: ignore[arg-type]
+        raise LocalError(f"--ipalloc-default-subnet {subnet} does not lie in --ipalloc-range {range_}")
+    return subnet
+
+
+def _port(number: int, option: str) -> int:
+    if not 0 < number < 1 << 16:
+        raise LocalError(f"{option} {number} is no port; it should be from 1 to 65535")
+    return number
+
+
+def _at_least(number: int, low: int, option: str) -> int:
+    if number < low:
+        raise LocalError(f"{option} {number} should be at least {low}")
+    return number
+
+
+def _metrics_address(text: str) -> tuple[str, int] | None:
+    if text in ("", "off"):
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise LocalError(f"--metrics-addr {text!r} should look like {DEFAULT_METRICS_ADDRESS}, or be off")
+    return str(parse_address(host.strip("[]"))), _port(int(port), "--metrics-addr")
+
+
+def hide_password(argv: Sequence[str]) -> tuple[list[str], str | None]:
+    """Split `--password` off the arguments, so that it can travel where the process list does not show it."""
+    kept: list[str] = []
+    secret: str | None = None
+    words = iter(argv)
+    for word in words:
+        if word == "--password":
+            secret = next(words, "")
+        elif word.startswith("--password="):
+            secret = word.partition("=")[2]
+        else:
+            kept.append(word)
+    return kept, secret
+
+
+def default_socket() -> Path:
+    """Return where the control API of this host's router listens when nothing else is said."""
+    return Path(os.environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET)
