@@ -1,0 +1,49 @@
+"""Endpoints as entries of the gossip channel: who is reachable at which MAC, with which addresses, on which peer.
+
+key    the six octets of the MAC
+value  map {"a": addresses with prefix length, "c": container, "i": interface}; unknown keys are skipped
+"""
+
+from weave.addresses import IPInterface, parse_interface
+from weave.errors import LocalError
+from weave.names import PeerName
+from weave.net import Endpoint
+from weave.wire import WireError, expect_bytes, expect_list, expect_map, expect_str, pack, unpack
+
+CHANNEL = "endpoints"
+MAC_BYTES = 6
+MAX_ADDRESSES = 64
+MAX_CONTAINER = 255
+MAX_INTERFACE = 15
+
+
+def encode_endpoint(endpoint: Endpoint) -> tuple[bytes, bytes]:
+    """Return key and value of the entry that announces one of our endpoints."""
+    return bytes.fromhex(endpoint.mac.replace(":", "")), pack({
+        "a": sorted(str(address) for address in endpoint.addresses),
+        "c": endpoint.container,
+        "i": endpoint.interface,
+    })
+
+
+def decode_endpoint(owner: PeerName, key: bytes, value: bytes) -> Endpoint:
+    """Return the endpoint that a peer announces; raise `WireError` for what is none."""
+    mac = expect_bytes(key, "the MAC of an endpoint", size=MAC_BYTES)
+    if mac[0] & 1 or mac == bytes(MAC_BYTES):
+        raise WireError(f"{mac.hex(':')} is no address of a single interface")
+    body = expect_map(unpack(value), "an endpoint")
+    return Endpoint(
+        mac=mac.hex(":"),
+        addresses=tuple(_address(item) for item in expect_list(body.get("a"), "addresses", most=MAX_ADDRESSES)),
+        container=expect_str(body.get("c"), "a container", most=MAX_CONTAINER),
+        interface=expect_str(body.get("i"), "an interface", most=MAX_INTERFACE),
+        peer=owner,
+    )
+
+
+def _address(item: object) -> IPInterface:
+    text = expect_str(item, "an address")
+    try:
+        return parse_interface(text)
+    except LocalError as exc:
+        raise WireError(str(exc)) from exc

@@ -1,0 +1,91 @@
+"""Which peers get container traffic, and over which underlay address: a pure decision for each peer.
+
+The encrypted modes of a link are another matter; here is the rule that keeps secrets: once a password is set on
+either end, plain VXLAN goes to a peer only where both ends call the other's address trusted. Otherwise the link has
+the mode `none`, and its reason says in words what an operator can do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from weave.addresses import IPAddress, IPNetwork
+from weave.names import PeerName
+
+MODE_VXLAN = "vxlan"
+MODE_NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUnderlay:
+    """What is known about the way to one peer."""
+
+    name: PeerName
+    nickname: str
+    connected_from: IPAddress | None
+    """Remote address of our control connection, the surest hint; None without one."""
+    advertised: tuple[IPAddress, ...]
+    encrypts: bool
+    """The peer runs with a password."""
+    trusts_us: bool | None
+    """What the peer said of our address over a direct connection; None without one."""
+    trusted_subnets: tuple[IPNetwork, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDecision:
+    """How container traffic to one peer travels, or why it does not."""
+
+    peer: PeerName
+    nickname: str
+    mode: str
+    address: IPAddress | None
+    reason: str
+
+
+def decide_link(peer: PeerUnderlay, *, encrypts: bool, trusted_subnets: Sequence[IPNetwork],
+                own_addresses: Sequence[IPAddress]) -> LinkDecision:
+    """Return the mode of the link to `peer`, given our own password, trust and addresses."""
+    address = peer.connected_from or _same_family(peer.advertised, own_addresses)
+    if address is None:
+        return LinkDecision(peer.name, peer.nickname, MODE_NONE, None, "no underlay address of this peer is known")
+    if not encrypts and not peer.encrypts:
+        return LinkDecision(peer.name, peer.nickname, MODE_VXLAN, address, "no password is set")
+    reason = _distrust(peer, address, trusted_subnets, own_addresses)
+    if reason is not None:
+        return LinkDecision(peer.name, peer.nickname, MODE_NONE, address, reason)
+    return LinkDecision(peer.name, peer.nickname, MODE_VXLAN, address, "both ends trust this underlay")
+
+
+def _distrust(peer: PeerUnderlay, address: IPAddress, trusted_subnets: Sequence[IPNetwork],
+              own_addresses: Sequence[IPAddress]) -> str | None:
+    """Return why plain traffic must not be sent, or None where both ends trust the way."""
+    if not _within(address, trusted_subnets):
+        return (f"a password is set and {address} is not in --trusted-subnets of this host: "
+                "container traffic is not sent in the clear")
+    they_trust = peer.trusts_us
+    if they_trust is None:
+        they_trust = any(_within(own, peer.trusted_subnets) for own in own_addresses)
+    if not they_trust:
+        return "a password is set and this host's address is not in --trusted-subnets of that peer"
+    return None
+
+
+def _within(address: IPAddress, subnets: Sequence[IPNetwork]) -> bool:
+    return any(address.version == subnet.version and address in subnet for subnet in subnets)
+
+
+def _same_family(advertised: Sequence[IPAddress], own: Sequence[IPAddress]) -> IPAddress | None:
+    """Return the first advertised address of a family that we have ourselves."""
+    families = {address.version for address in own}
+    return next((address for address in advertised if address.version in families), None)
+
+
+def host_of(address: str) -> IPAddress | None:
+    """Return the address part of `192.0.2.1:6783` or `[2001:db8::1]:6783`; None where it is no literal."""
+    host = address.rpartition(":")[0] if address.count(":") == 1 else address.partition("]")[0].lstrip("[")
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
