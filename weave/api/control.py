@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
+from weave.api.report import Report
 from weave.api.samples import Figure
 from weave.api.wishes import DEFAULT_WISH, Wish
 
@@ -73,8 +74,8 @@ class Control(Protocol):
     def ready(self) -> bool:
         """Say whether peers can connect and containers can be attached."""
 
-    def report(self) -> Mapping[str, object]:
-        """Return the report: JSON values only, lists in a stable order (the model is in `docs/` and `render`)."""
+    def report(self) -> Report:
+        """Return the report: JSON values only, lists in a stable order."""
 
     def figures(self) -> Sequence[Figure]:
         """Return counters and gauges that the report does not have."""
