@@ -130,7 +130,9 @@ async def shake_hands(stream: trio.SocketStream, handshake: Handshake) -> Establ
                     await stream.send_all(reply)
             return handshake.established
     except trio.TooSlowError as exc:
-        raise HandshakeRefused(Reason.TIMEOUT, f"no answer within {HANDSHAKE_DEADLINE_S:g} s") from exc
+        refusal = handshake.refuse(Reason.TIMEOUT, f"nothing for {HANDSHAKE_DEADLINE_S:g} s")
+        await _say_goodbye(stream, refusal.reply)
+        raise refusal from exc
     except HandshakeRefused as exc:
         await _say_goodbye(stream, exc.reply)
         raise

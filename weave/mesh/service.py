@@ -28,6 +28,7 @@ from weave.mesh.identity import Identity
 from weave.mesh.link import Link, LinkClosed, shake_hands
 from weave.mesh.messages import Message
 from weave.mesh.peers import RemotePeer
+from weave.mesh.preamble import PROTOCOL_MAX, PROTOCOL_MIN
 from weave.mesh.reasons import Reason
 from weave.names import PeerName
 
@@ -44,8 +45,6 @@ ACCEPT_RETRY_S = 0.1
 """Pause after accept failed for want of descriptors or memory."""
 TRUSTS_US = "trusts_us"
 """Feature of a connected peer: our address, as it sees it, lies in its --trusted-subnets."""
-PROTOCOL_MIN = 3
-PROTOCOL_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +282,7 @@ class MeshService:
         return any(address in subnet for subnet in self._config.trusted_subnets)
 
     def _judge(self, hello: Hello) -> Reason | None:
-        """Return why a peer that proved its key must not join, if it must not."""
-        if hello.identity.name == self._identity.public.name:
-            if hello.identity.signing_key != self._identity.public.signing_key:
-                return Reason.DUPLICATE_NAME
-            return Reason.SELF_CONNECTION if hello.uid == self._config.uid else Reason.CLONED_IDENTITY
+        """Return why a peer that proved its key must not join: another key has its name already."""
         known = self.core.identity_of(hello.identity.name)
         return Reason.DUPLICATE_NAME if known not in (None, hello.identity.encode()) else None
 

@@ -29,14 +29,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     if secret is not None:
         os.environ["WEAVE_PASSWORD"] = secret
         os.execv(sys.executable, [sys.executable, "-m", "weave.router", *words])  # noqa: S606 - our own program again
+    failure: WeaveError | None = None
     try:
         settings = parse_settings(words, os.environ)
         os.environ.pop("WEAVE_PASSWORD", None)
         logs.configure(settings.log_level, settings.log_format)
         trio.run(_run, settings, strict_exception_groups=True)
     except* WeaveError as group:
-        print(f"weave router: {_leaf(group)}", file=sys.stderr)
-        sys.exit(1)
+        failure = _leaf(group)
+    if failure is not None:
+        sys.exit(f"weave router: {failure}")
     sys.exit(0)
 
 

@@ -1,0 +1,68 @@
+"""Addresses for whoever asks: the allocator behind the words of the control API, and the bridge's own address.
+
+Without a range (`--ipalloc-range none`) only addresses that the caller names are taken, and nobody checks that they
+are unique.
+"""
+
+import logging
+
+import trio
+
+from weave.addresses import IPAddress, IPInterface, IPNetwork
+from weave.api.errors import FeatureOff
+from weave.api.wishes import AnyIn, Exactly, Wish
+from weave.ipam import IpamService
+from weave.net import Datapath
+
+log = logging.getLogger("weave.addressing")
+
+EXPOSE_IDENT = "weave:expose"
+"""Who holds the addresses of the bridge, as in Weave Net."""
+
+
+class Addressing:
+    """Own the way from a wish to an address."""
+
+    def __init__(self, ipam: IpamService | None, datapath: Datapath, default_subnet: IPNetwork | None) -> None:
+        self.default_subnet = default_subnet
+        self._ipam = ipam
+        self._datapath = datapath
+        self._bridge_lock = trio.Lock()
+
+    @property
+    def ipam(self) -> IpamService:
+        """Return the allocator; raise `FeatureOff` where this router manages no addresses."""
+        if self._ipam is None:
+            raise FeatureOff("this router manages no addresses (--ipalloc-range none); name one, like 10.32.0.5/12")
+        return self._ipam
+
+    async def fulfil(self, ident: str, wish: Wish) -> IPInterface:
+        """Return an address for `ident` as wished, durably its own."""
+        match wish:
+            case AnyIn(subnet):
+                return await self.ipam.allocate(ident, subnet)
+            case Exactly(interface):
+                if self._ipam is not None:
+                    await self._ipam.claim(ident, interface)
+                return interface
+
+    async def release(self, ident: str, address: IPAddress | None) -> None:
+        """Free one address of `ident`, or all of them."""
+        if self._ipam is not None:
+            await self._ipam.release(ident, address)
+
+    def lookup(self, ident: str, subnet: IPNetwork | None) -> list[IPInterface]:
+        """Return what `ident` holds."""
+        return [] if self._ipam is None else self._ipam.lookup(ident, subnet)
+
+    async def bridge_address(self) -> IPInterface | None:
+        """Return the bridge's address, taken from the range at the first call; None without a range.
+
+        Containers find weave DNS and their gateway there, so it comes with the first container at the latest.
+        """
+        if self._ipam is None:
+            return None
+        async with self._bridge_lock:
+            address = await self._ipam.allocate(EXPOSE_IDENT, None)
+            await self._datapath.add_bridge_address(address)
+            return address

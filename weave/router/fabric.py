@@ -1,0 +1,165 @@
+"""Between gossip and the kernel: which remote endpoints there are, behind which peers, and over which links.
+
+Gossip changes mark the picture as stale; one task programs the kernel with the whole wanted state, and the datapath
+applies the difference. Changes that arrive meanwhile are one more round, however many they are. Nothing is removed
+from the kernel before the mesh has settled: a router that returns must not cut what a dead one left running.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address, ip_network
+
+import trio
+
+from weave.addresses import IPAddress, IPNetwork
+from weave.errors import EnvironmentFailure, RemoteError
+from weave.logs import fields
+from weave.mesh.entries import ChannelChange
+from weave.mesh.service import TRUSTS_US, MeshService
+from weave.names import PeerName
+from weave.net import Datapath, Endpoint, Remote
+from weave.router.endpoints import decode_endpoint
+from weave.router.underlay import MODE_VXLAN, LinkDecision, PeerUnderlay, decide_link, host_of
+from weave.settings import Settings
+
+log = logging.getLogger("weave.fabric")
+
+PROGRAM_INTERVAL_S = 0.02
+"""Changes of one burst of gossip become one round of netlink messages."""
+RETRY_S = 2.0
+SETTLE_S = 5.0
+"""How long a restarted router leaves the kernel's entries alone when no peer answers."""
+
+
+class Fabric:
+    """Own the picture of remote endpoints and links, and keep the kernel equal to it."""
+
+    def __init__(self, settings: Settings, mesh: MeshService, datapath: Datapath) -> None:
+        self.refused: Counter[str] = Counter()
+        self.links: list[LinkDecision] = []
+        self.failure: str | None = None
+        self.on_links: Callable[[], None] = lambda: None
+        self._settings = settings
+        self._mesh = mesh
+        self._datapath = datapath
+        self._remote: dict[tuple[PeerName, bytes], Endpoint] = {}
+        self._stale = trio.Event()
+        self._settled = trio.Event()
+        self._underlay: tuple[IPAddress, ...] = ()
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the remote endpoints, one for each MAC, sorted by MAC; a reachable peer's claim wins."""
+        reachable = self._mesh.core.reachable()
+        chosen: dict[str, Endpoint] = {}
+        by_trust = sorted(self._remote.items(), key=lambda item: (item[0][0] not in reachable, item[0]))
+        for (owner, _), endpoint in by_trust:
+            chosen.setdefault(endpoint.mac, endpoint)
+            if chosen[endpoint.mac].peer != owner:
+                self.refused["MAC announced by two peers"] += 1
+        return [chosen[mac] for mac in sorted(chosen)]
+
+    def endpoints_changed(self, changes: Sequence[ChannelChange]) -> None:
+        """Take in what peers announce; bad announcements are refused and counted."""
+        for change in changes:
+            if change.value is None:
+                self._remote.pop((change.owner, change.key), None)
+                continue
+            try:
+                self._remote[change.owner, change.key] = decode_endpoint(change.owner, change.key, change.value)
+            except RemoteError as exc:
+                self.refused["bad endpoint"] += 1
+                log.warning("endpoint refused", extra=fields(peer=change.owner, reason=exc))
+        self._stale.set()
+
+    def peers_changed(self) -> None:
+        """Look at the links again: peers came, went, or moved to another underlay address."""
+        self._stale.set()
+
+    def settle(self) -> None:
+        """Say that the mesh has told us what it knows: from now on what is gone is removed from the kernel."""
+        self._settled.set()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the kernel equal to the picture until cancelled."""
+        self._decide()
+        task_status.started()
+        with trio.move_on_after(SETTLE_S):
+            await self._settled.wait()
+        while True:
+            self._stale = trio.Event()
+            if not await self._program():
+                with trio.move_on_after(RETRY_S):
+                    await self._stale.wait()
+                continue
+            await self._stale.wait()
+            await trio.sleep(PROGRAM_INTERVAL_S)
+
+    async def _program(self) -> bool:
+        self._decide()
+        open_links = {link.peer: link.address for link in self.links if link.mode == MODE_VXLAN}
+        remotes = [Remote(peer, address) for peer, address in sorted(open_links.items()) if address is not None]
+        try:
+            await self._datapath.set_remotes(remotes)
+            await self._datapath.set_endpoints(self.endpoints())
+        except EnvironmentFailure as exc:
+            self.failure = str(exc)
+            log.error("cannot program the kernel; trying again", extra=fields(reason=exc, after_s=RETRY_S))  # noqa: TRY400 - an expected condition
+            return False
+        self.failure = None
+        return True
+
+    def _decide(self) -> None:
+        self._underlay = self._settings.advertise or self._datapath.underlay_addresses()
+        links = [
+            decide_link(peer, encrypts=bool(self._settings.passwords), own_addresses=self._underlay,
+                        trusted_subnets=self._settings.trusted_subnets)
+            for peer in self._peers()
+        ]
+        if links != self.links:
+            before = {link.peer: link for link in self.links}
+            for link in links:
+                if before.get(link.peer) != link:
+                    log.info("link", extra=fields(peer=link.peer, nickname=link.nickname, mode=link.mode,
+                                                  address=link.address, reason=link.reason))
+            self.links = links
+            self.on_links()
+
+    def _peers(self) -> list[PeerUnderlay]:
+        connections = {view.peer: view for view in self._mesh.core.connections() if view.established}
+        result = []
+        for peer in self._mesh.core.peers():
+            if peer.is_self:
+                continue
+            connection = connections.get(peer.name)
+            trusts = None if connection is None else connection.features.get(TRUSTS_US)
+            result.append(PeerUnderlay(
+                name=peer.name, nickname=peer.nickname,
+                connected_from=None if connection is None else host_of(connection.address),
+                advertised=_addresses(peer.addresses), encrypts=bool(peer.features.get("encrypted")),
+                trusts_us=trusts if isinstance(trusts, bool) else None,
+                trusted_subnets=_networks(peer.trusted_subnets),
+            ))
+        return result
+
+
+def _addresses(texts: Sequence[str]) -> tuple[IPAddress, ...]:
+    """Return what is an address among what a peer advertises."""
+    found = []
+    for text in texts:
+        try:
+            found.append(ip_address(text))
+        except ValueError:
+            continue
+    return tuple(found)
+
+
+def _networks(texts: Sequence[str]) -> tuple[IPNetwork, ...]:
+    """Return what is a subnet among what a peer says it trusts; anything else trusts nobody."""
+    found = []
+    for text in texts:
+        try:
+            found.append(ip_network(text))
+        except ValueError:
+            continue
+    return tuple(found)

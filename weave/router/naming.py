@@ -1,0 +1,76 @@
+"""Names of this host's containers: into the catalogue, to the other peers, and into the state file.
+
+A name lives as long as its container, or until it is removed by hand; what was added by hand for something outside
+(`weave dns-add` without a container) is remembered over restarts.
+"""
+
+from collections.abc import Sequence
+
+from store import Store
+from store.changes import Delete, Put
+from weave.addresses import IPAddress
+from weave.api.errors import FeatureOff
+from weave.dns import Catalogue
+from weave.mesh.entries import ChannelChange
+from weave.mesh.service import MeshService
+from weave.names import PeerName
+
+CHANNEL = "dns"
+TABLE = "router.names"
+
+
+class Naming:
+    """Own the entries of this peer in the channel `dns`, and feed the catalogue with everybody's."""
+
+    def __init__(self, *, store: Store, mesh: MeshService, catalogue: Catalogue | None, me: PeerName) -> None:
+        self._store = store
+        self._mesh = mesh
+        self._catalogue = catalogue
+        self._me = me
+
+    @property
+    def enabled(self) -> bool:
+        """Say whether this router answers names."""
+        return self._catalogue is not None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Return the catalogue; raise `FeatureOff` where this router answers no names."""
+        if self._catalogue is None:
+            raise FeatureOff("this router answers no names (--no-dns)")
+        return self._catalogue
+
+    async def recover(self) -> None:
+        """Publish again what we published in an earlier life."""
+        for key, value in sorted((await self._store.read(TABLE)).items()):
+            self._spread(key, value)
+
+    async def add(self, container: str, fqdn: str, address: IPAddress) -> None:
+        """Register a name with one address; adding it twice changes nothing."""
+        key, value = self.catalogue.add(container, fqdn, address)
+        await self._store.commit([Put(TABLE, key, value)])
+        self._spread(key, value)
+
+    async def remove(self, container: str | None, fqdn: str | None, address: IPAddress | None) -> None:
+        """Remove every name of ours that matches all that is given; no match is no error."""
+        if self._catalogue is None:
+            return
+        keys = self._catalogue.remove(container, fqdn, address)
+        if keys:
+            await self._store.commit([Delete(TABLE, key) for key in keys])
+        for key in keys:
+            self._spread(key, None)
+
+    def entries_changed(self, changes: Sequence[ChannelChange]) -> None:
+        """Take in what other peers published."""
+        if self._catalogue is not None:
+            self._catalogue.entries_changed([(change.owner, change.key, change.value) for change in changes])
+
+    def resolve(self, name: str) -> list[IPAddress]:
+        """Return the addresses of a name in our domain."""
+        return self.catalogue.addresses(name)
+
+    def _spread(self, key: bytes, value: bytes | None) -> None:
+        if self._catalogue is not None:
+            self._catalogue.entries_changed([(self._me, key, value)])
+        self._mesh.publish(CHANNEL, key, value)
