@@ -1,4 +1,4 @@
-"""How the demo and the tests look at a lab: reports, connections, packets on the wire, with deadlines instead of sleeps."""
+"""How the demo and the tests look at a lab: reports, connections, packets on the wire; deadlines instead of sleeps."""
 
 import subprocess
 import time
@@ -146,7 +146,8 @@ def capture(lab: Lab, place: str, device: str, expression: str) -> Iterator[Capt
     """Record the packets that match on a device of a host, one text line each, until the block ends."""
     seen = Capture()
     path = Path(f"/run/weave-lab/{lab.name}/capture-{place}-{device}")
-    command, environment = lab.command(place, ["tcpdump", "-n", "-e", "-l", "--immediate-mode", "-i", device, expression])
+    words = ["tcpdump", "-n", "-e", "-l", "--immediate-mode", "-i", device, expression]
+    command, environment = lab.command(place, words)
     with path.open("w+") as output:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=subprocess.PIPE, text=True)
