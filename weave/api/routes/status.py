@@ -1,0 +1,46 @@
+"""What a router says of itself: the report, its parts as text or JSON, the metrics."""
+
+from weave.api.arguments import Call
+from weave.api.errors import FeatureOff, NotFound
+from weave.api.metrics import CONTENT_TYPE, exposition
+from weave.api.operations import Operation
+from weave.api.render import PARTS, part_of, render_overview, render_part
+from weave.api.replies import Reply
+
+
+async def _report(call: Call) -> Reply:
+    return Reply(value=call.control.report())
+
+
+async def _overview(call: Call) -> Reply:
+    report = call.control.report()
+    return Reply(render_overview(report), report, status=200 if call.control.ready else 503)
+
+
+async def _part(call: Call) -> Reply:
+    name = call.path["part"]
+    if name not in PARTS:
+        raise NotFound(f"there is no part {name!r} of the status; there are {', '.join(PARTS)}")
+    report = call.control.report()
+    value = part_of(report, name)
+    if value is None:
+        raise FeatureOff(f"this router runs without {PARTS[name].service}")
+    return Reply(render_part(report, name), value, status=200 if call.control.ready else 503)
+
+
+async def _metrics(call: Call) -> Reply:
+    return Reply(exposition(call.control, call.figures()), content_type=CONTENT_TYPE)
+
+
+OPERATIONS = (
+    Operation("GET", "/report", "Everything this router knows of itself", _report, "the report", subject="status",
+              is_public=True),
+    Operation("GET", "/status", "An overview", _overview,
+              "the overview as text, or the report as JSON; 503 with the same body until the router is ready",
+              subject="status", is_public=True),
+    Operation("GET", "/status/{part}", "One part of the status", _part,
+              "the part as text, or as JSON; 503 with the same body until the router is ready",
+              subject="status", is_public=True),
+    Operation("GET", "/metrics", "Figures for Prometheus", _metrics, "metrics in Prometheus' text format",
+              subject="status", is_public=True),
+)

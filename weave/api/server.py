@@ -1,0 +1,200 @@
+"""Serve the API by Hypercorn's connection handler on trio, behind bounds of our own.
+
+Hypercorn speaks HTTP; which sockets, how many connections, and what happens when one breaks the rules is decided here:
+no connection can stop the router, hold it up when it ends, or hold more than its share. Idle connections, and requests
+whose head does not come, are closed by Hypercorn after `IDLE_DEADLINE_S`.
+"""
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState
+from starlette.types import ASGIApp
+
+from weave.api.app import Statistics, build_app
+from weave.api.control import Control
+from weave.api.sockets import identity, listen_tcp, listen_unix, remove_unix
+from weave.logs import RateLimit, fields
+
+log = logging.getLogger("weave.api")
+
+MAX_LOCAL_CONNECTIONS = 512
+"""A node that starts hundreds of containers at once, each with a connection of its own."""
+MAX_PUBLIC_CONNECTIONS = 32
+"""A few Prometheus servers and probes."""
+IDLE_DEADLINE_S = 15.0
+SEND_DEADLINE_S = 10.0
+"""How long a client may refuse to take its answer."""
+GRACE_S = 2.0
+"""How long answers that are under way may still take when the router ends."""
+_HypercornStream = trio.SSLStream[trio.SocketStream]
+"""What Hypercorn says it takes; it takes any stream that has a `socket`."""
+_BUSY_BODY = b'{"error": "too many connections; ask again", "reason": "busy"}\n'
+_BUSY = (b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
+         b"Content-Length: %d\r\n\r\n%s" % (len(_BUSY_BODY), _BUSY_BODY))
+
+
+async def serve(
+    control: Control,
+    socket_path: Path,
+    *,
+    statistics: Statistics | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the whole API on a unix socket until cancelled; ready once a client can connect."""
+    statistics = statistics or Statistics()
+    with listen_unix(socket_path) as listener:
+        ours = identity(socket_path)
+        try:
+            server = _Server(build_app(control, statistics), statistics, MAX_LOCAL_CONNECTIONS, _hypercorn_config())
+            await server.run(listener, task_status.started)
+        finally:
+            remove_unix(socket_path, ours)
+
+
+async def serve_public(
+    control: Control,
+    host: str,
+    port: int,
+    *,
+    statistics: Statistics | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve report, status and metrics, read-only, on TCP until cancelled; tell the port (0: the host chooses)."""
+    statistics = statistics or Statistics()
+    with listen_tcp(host, port) as listener:
+        bound: int = listener.getsockname()[1]
+        app = build_app(control, statistics, only_public=True)
+        server = _Server(app, statistics, MAX_PUBLIC_CONNECTIONS, _hypercorn_config())
+        await server.run(listener, lambda: task_status.started(bound))
+
+
+class _Stream(trio.abc.Stream):
+    """A connection whose client must take what it asked for within a deadline.
+
+    Hypercorn sends under a shield: without the deadline, a client that does not read could keep the router from ending.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.socket = stream.socket
+        self._stream = stream
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with trio.move_on_after(SEND_DEADLINE_S):
+            await self._stream.send_all(data)
+            return
+        self.abort()
+        raise trio.BrokenResourceError(f"the client took nothing for {SEND_DEADLINE_S:g} s")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def abort(self) -> None:
+        """Close at once; whoever waits to send or receive here is told so."""
+        self.socket.close()
+
+
+@dataclass(slots=True)
+class _Server:
+    """One listening socket and its connections."""
+
+    app: ASGIApp
+    statistics: Statistics
+    most: int
+    config: Config
+    context: WorkerContext = field(default_factory=partial(WorkerContext, None))
+    streams: set[_Stream] = field(default_factory=set)
+    errors: RateLimit = field(default_factory=RateLimit)
+
+    async def run(self, listener: socket.socket, started: Callable[[], None]) -> None:
+        """Accept until cancelled; then give what is under way `GRACE_S`."""
+        listener.setblocking(False)
+        accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        ending = trio.Event()
+        async with trio.open_nursery() as nursery:
+            connections = await nursery.start(self._hold_connections, ending)
+            try:
+                await nursery.start(partial(trio.serve_listeners, self._serve, [accepting],
+                                            handler_nursery=connections))
+                started()
+                await trio.sleep_forever()
+            finally:
+                ending.set()
+
+    async def _hold_connections(
+        self, ending: trio.Event, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Own the connections' nursery, which outlives the cancellation of the server by the grace period."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as guard:
+                async with trio.open_nursery() as connections:
+                    task_status.started(connections)
+                    await ending.wait()
+                    await self.context.terminated.set()
+                    guard.start_soon(self._end_by_force, connections.cancel_scope)
+                guard.cancel_scope.cancel()
+
+    async def _end_by_force(self, connections: trio.CancelScope) -> None:
+        await trio.sleep(GRACE_S)
+        for stream in list(self.streams):
+            stream.abort()
+        connections.cancel()
+
+    async def _serve(self, accepted: trio.SocketStream) -> None:
+        """Serve one connection; whatever goes wrong ends this connection alone."""
+        if len(self.streams) >= self.most:
+            self.statistics.refused_connections += 1
+            await _turn_away(accepted)
+            return
+        stream = _Stream(accepted)
+        self.streams.add(stream)
+        try:
+            app = ASGIWrapper(cast(ASGIFramework, self.app))
+            await TCPServer(app, self.config, self.context, ConnectionState({}), cast(_HypercornStream, stream))
+        except* Exception as group:  # noqa: BLE001 - a supervisor: one connection never ends the router
+            self._note(group)
+        finally:
+            self.streams.discard(stream)
+
+    def _note(self, errors: ExceptionGroup[Exception]) -> None:
+        """Log what Hypercorn made of a client that broke the rules."""
+        self.statistics.failed_connections += 1
+        held_back = self.errors.admit("connection", trio.current_time())
+        if held_back is not None:
+            log.warning("connection to the API failed", extra=fields(reason=repr(errors), held_back=held_back))
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    with trio.move_on_after(1), contextlib.suppress(trio.BrokenResourceError):
+        await stream.send_all(_BUSY)
+
+
+def _hypercorn_config() -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = log
+    config.include_server_header = False
+    config.keep_alive_timeout = IDLE_DEADLINE_S
+    config.keep_alive_max_requests = 1_000_000
+    config.websocket_max_message_size = 1024
+    return config
