@@ -63,6 +63,7 @@ class Discovery:
         if known.keys() != self._known.keys():
             self._sides = None
         self._known = known
+        self.candidates = {name: each for name, each in self.candidates.items() if name in known}
         if self._shunned:
             claimed = {key for name in known for key in self.addresses_of(name)}
             self._shunned = {key: None for key in self._shunned if key in claimed}

@@ -89,7 +89,10 @@ def wanted_links(sides: Sequence[Side]) -> list[PeerName]:
 
 
 def stand_ins(sides: Sequence[Side], unreachable: Collection[PeerName]) -> list[PeerName]:
-    """Return who replaces the neighbours that cannot be reached: the next ones of the same ring that can."""
+    """Return who replaces the neighbours that cannot be reached: the next ones of the same ring that can.
+
+    Where those are neighbours already, in another ring, the ring is closed without anybody new.
+    """
     chosen: dict[PeerName, None] = {}
     for side in sides:
         usable = [name for name in side if name not in unreachable]
