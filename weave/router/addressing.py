@@ -4,7 +4,7 @@ Without a range (`--ipalloc-range none`) only addresses that the caller names ar
 are unique.
 """
 
-import logging
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -13,8 +13,6 @@ from weave.api.errors import FeatureOff
 from weave.api.wishes import AnyIn, Exactly, Wish
 from weave.ipam import IpamService
 from weave.net import Datapath
-
-log = logging.getLogger("weave.addressing")
 
 EXPOSE_IDENT = "weave:expose"
 """Who holds the addresses of the bridge, as in Weave Net."""
@@ -27,6 +25,9 @@ class Addressing:
         self.default_subnet = default_subnet
         self._ipam = ipam
         self._datapath = datapath
+        self.bridge: IPInterface | None = None
+        """The bridge's own address, once it has one."""
+        self.on_bridge_addresses: Callable[[], None] = lambda: None
         self._bridge_lock = trio.Lock()
 
     @property
@@ -63,6 +64,23 @@ class Addressing:
         if self._ipam is None:
             return None
         async with self._bridge_lock:
-            address = await self._ipam.allocate(EXPOSE_IDENT, None)
-            await self._datapath.add_bridge_address(address)
-            return address
+            if self.bridge is None:
+                address = await self._ipam.allocate(EXPOSE_IDENT, None)
+                await self._datapath.add_bridge_address(address)
+                self.bridge = address
+                self.on_bridge_addresses()
+            return self.bridge
+
+
+def is_wished(address: IPInterface, wishes: Sequence[Wish], default_subnet: IPNetwork | None) -> bool:
+    """Say whether an address that is held is what one of the wishes stands for."""
+    for wish in wishes:
+        match wish:
+            case Exactly(interface):
+                if interface.ip == address.ip:
+                    return True
+            case AnyIn(subnet):
+                where = subnet or default_subnet
+                if where is not None and where.version == address.version and address.ip in where:
+                    return True
+    return False

@@ -18,11 +18,11 @@ from store.changes import Delete, Put
 from weave.addresses import IPAddress, IPInterface, parse_interface
 from weave.api.control import DEFAULT_INTERFACE, Attachment, AttachSpec, DetachSpec
 from weave.api.errors import NotFound
-from weave.api.wishes import AnyIn, Exactly, Wish
+from weave.api.wishes import Wish
 from weave.errors import EnvironmentFailure, LocalError, WeaveError
 from weave.logs import fields
 from weave.net import AttachRequest, Datapath, Endpoint
-from weave.router.addressing import Addressing
+from weave.router.addressing import Addressing, is_wished
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
 from weave.wire import expect_list, expect_map, expect_str, pack, unpack
@@ -150,7 +150,7 @@ class Containers:
 
     async def _detach_one(self, attachment: Attachment, wishes: Sequence[Wish]) -> list[IPInterface]:
         removed = [address for address in attachment.addresses
-                   if not wishes or _wished(address, wishes, self._addressing)]
+                   if not wishes or is_wished(address, wishes, self._addressing.default_subnet)]
         kept = tuple(address for address in attachment.addresses if address not in removed)
         if not kept:
             await self._drop(attachment)
@@ -217,19 +217,6 @@ def attachment_key(attachment: Attachment) -> tuple[str, str]:
 
 def _by_value(address: IPInterface) -> tuple[int, int]:
     return address.version, int(address)
-
-
-def _wished(address: IPInterface, wishes: Sequence[Wish], addressing: Addressing) -> bool:
-    for wish in wishes:
-        match wish:
-            case Exactly(interface):
-                if interface.ip == address.ip:
-                    return True
-            case AnyIn(subnet):
-                where = subnet or addressing.default_subnet
-                if where is not None and where.version == address.version and address.ip in where:
-                    return True
-    return False
 
 
 def _endpoint(attachment: Attachment) -> Endpoint:

@@ -1,0 +1,171 @@
+"""What the control API may ask of this router, passed on to the part that can do it.
+
+Nothing is decided here but who is asked; the words of refusals come from the parts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from store import Store
+from weave import __version__
+from weave.addresses import IPAddress, IPInterface, IPNetwork
+from weave.api.control import Attachment, AttachSpec, DetachSpec
+from weave.api.errors import Conflict, NotFound
+from weave.api.report import Report
+from weave.api.samples import Figure
+from weave.api.wishes import DEFAULT_WISH, Wish
+from weave.names import PeerName
+from weave.router import report
+from weave.router.figures import figures
+from weave.router.state import remember_targets
+from weave.settings import Settings
+
+if TYPE_CHECKING:
+    from weave.router.router import Parts
+
+STOP_DELAY_S = 0.1
+"""Lets the answer to a stop leave before the API goes down."""
+
+
+class RouterControl:
+    """Implement `weave.api.control.Control` on the parts of a router."""
+
+    def __init__(self, parts: "Parts", settings: Settings, store: Store, me: PeerName, uid: int) -> None:
+        self.ready = False
+        self.on_stop: Callable[[bool], None] = lambda _wipe: None
+        self._parts = parts
+        self._settings = settings
+        self._store = store
+        self._me = me
+        self._uid = uid
+
+    # -- reports --------------------------------------------------------------------------------------------------
+
+    def nicknames(self) -> dict[PeerName, str]:
+        """Return what people call the peers we know."""
+        return {peer.name: peer.nickname for peer in self._parts.mesh.core.peers()}
+
+    def report(self) -> Report:
+        """Return everything this router knows of itself."""
+        parts, now = self._parts, trio.current_time()
+        mtu = parts.datapath.mtu
+        warnings = [] if parts.fabric.failure is None else [parts.fabric.failure]
+        nicknames = self.nicknames()
+        return {
+            "Ready": self.ready, "Version": __version__,
+            "Router": report.router_report(self._settings, parts.mesh, parts.fabric, name=self._me, uid=self._uid,
+                                           mtu=mtu, warnings=warnings, now=now),
+            "IPAM": None if parts.ipam is None else report.ipam_report(parts.ipam, nicknames),
+            "DNS": None if parts.dns is None or parts.catalogue is None else report.dns_report(
+                parts.dns, parts.catalogue, parts.addressing.bridge, parts.mesh.core.reachable(), self._settings),
+            "Endpoints": report.endpoint_reports(parts.announcer.local(), parts.fabric.endpoints(), nicknames,
+                                                 self._me),
+            "Links": report.link_reports(parts.fabric.links, mtu),
+            "Bridge": report.bridge_report(self._settings, parts.datapath),
+        }
+
+    def figures(self) -> Sequence[Figure]:
+        """Return counters and gauges that the report does not have."""
+        return figures(self._parts)
+
+    # -- mesh -----------------------------------------------------------------------------------------------------
+
+    async def connect(self, targets: Sequence[str], *, replace: bool) -> None:
+        """Add targets, or make them the only ones; they are remembered."""
+        before = {target.address for target in self._parts.mesh.core.targets() if target.user}
+        self._parts.mesh.connect(targets, replace=replace)
+        dropped = tuple(sorted(before - set(targets))) if replace else ()
+        await remember_targets(self._store, tuple(targets), dropped)
+
+    async def forget(self, targets: Sequence[str]) -> None:
+        """Drop targets; unknown ones are ignored."""
+        self._parts.mesh.forget(targets)
+        await remember_targets(self._store, (), tuple(targets))
+
+    async def takeover(self, peer: str) -> int:
+        """Take the address space of a dead peer, given by name or nickname; return how many addresses it was."""
+        ipam = self._parts.addressing.ipam
+        owners = {owner.peer: owner.nickname for owner in ipam.view().owners}
+        known = {**self.nicknames(), **{name: nick for name, nick in owners.items() if nick}}
+        found = sorted({*(name for name, nickname in known.items() if peer in (name, nickname)),
+                        *(name for name in owners if name == peer)})
+        if not found:
+            raise NotFound(f"there is no peer {peer}; `weave status peers` and `weave status ipam` list them")
+        if len(found) > 1:
+            raise Conflict(f"{len(found)} peers are called {peer}: {', '.join(found)}; say which by its name")
+        return await ipam.takeover(found[0])
+
+    async def surrender(self) -> None:
+        """Give our address space to another peer before we leave for good."""
+        if self._parts.ipam is not None:
+            await self._parts.ipam.surrender()
+
+    async def stop(self, *, wipe: bool) -> None:
+        """Begin to shut down and return."""
+        self.on_stop(wipe)
+
+    # -- addresses ------------------------------------------------------------------------------------------------
+
+    async def prime(self) -> None:
+        """Wait until the range has been divided among the peers."""
+        await self._parts.addressing.ipam.prime()
+
+    async def allocate(self, ident: str, subnet: IPNetwork | None) -> IPInterface:
+        """Return an address for `ident`."""
+        return await self._parts.addressing.ipam.allocate(ident, subnet)
+
+    async def claim(self, ident: str, interface: IPInterface) -> None:
+        """Reserve one address for `ident`."""
+        await self._parts.addressing.ipam.claim(ident, interface)
+
+    async def release(self, ident: str, address: IPAddress | None) -> None:
+        """Free one address of `ident`, or all."""
+        await self._parts.addressing.ipam.release(ident, address)
+
+    def lookup(self, ident: str, subnet: IPNetwork | None) -> Sequence[IPInterface]:
+        """Return the addresses that `ident` holds."""
+        return self._parts.addressing.ipam.lookup(ident, subnet)
+
+    def owned(self) -> Mapping[str, Sequence[IPInterface]]:
+        """Return the addresses held on this host by who holds them."""
+        return self._parts.addressing.ipam.owned()
+
+    # -- containers -----------------------------------------------------------------------------------------------
+
+    async def attach(self, spec: AttachSpec) -> Attachment:
+        """Put a container on the network."""
+        multicast = spec.multicast_route and self._settings.multicast_route
+        return await self._parts.containers.attach(replace(spec, multicast_route=multicast))
+
+    async def detach(self, spec: DetachSpec) -> Sequence[IPInterface]:
+        """Take a container, or some of its addresses, off the network."""
+        return await self._parts.containers.detach(spec)
+
+    def attachments(self) -> Sequence[Attachment]:
+        """Return the containers on this host's bridge."""
+        return self._parts.containers.attachments()
+
+    async def expose(self, wishes: Sequence[Wish], *, fqdn: str | None, masquerade: bool) -> Sequence[IPInterface]:
+        """Give the host itself addresses on the network."""
+        return await self._parts.exposure.expose(wishes or (DEFAULT_WISH,), fqdn, masquerade=masquerade)
+
+    async def hide(self, wishes: Sequence[Wish]) -> Sequence[IPInterface]:
+        """Take the host off the network."""
+        return await self._parts.exposure.hide(wishes)
+
+    # -- names ----------------------------------------------------------------------------------------------------
+
+    async def add_name(self, container: str, fqdn: str, address: IPAddress) -> None:
+        """Register a name with one address."""
+        await self._parts.naming.add(container, fqdn, address)
+
+    async def remove_name(self, container: str | None, fqdn: str | None, address: IPAddress | None) -> None:
+        """Remove every name that matches all that is given."""
+        await self._parts.naming.remove(container, fqdn, address)
+
+    def resolve(self, name: str) -> Sequence[IPAddress]:
+        """Return the addresses of a name in our domain."""
+        return self._parts.naming.resolve(name)

@@ -1,0 +1,100 @@
+"""The host itself on the network: `weave expose` and `weave hide`, and the bridge's own address.
+
+The bridge has an address of the range once the first container is there, because that is where containers find weave
+DNS and their gateway; exposing adds addresses, a name, and masquerading for what leaves the network. What was exposed
+is remembered and restored at the next start.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from store import Store
+from store.changes import Delete, Put
+from weave.addresses import IPInterface, parse_interface
+from weave.api.errors import NotFound
+from weave.api.wishes import Wish
+from weave.net import Datapath, Endpoint
+from weave.router.addressing import EXPOSE_IDENT, Addressing, is_wished
+from weave.router.announce import Announcer
+from weave.router.naming import Naming
+from weave.wire import expect_bool, expect_map, pack, unpack
+
+TABLE = "router.exposed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposed:
+    address: IPInterface
+    masquerade: bool
+
+
+class Exposure:
+    """Own the addresses that a person gave this host on the network."""
+
+    def __init__(self, *, store: Store, datapath: Datapath, addressing: Addressing, naming: Naming,
+                 announcer: Announcer) -> None:
+        self._store = store
+        self._datapath = datapath
+        self._addressing = addressing
+        self._naming = naming
+        self._announcer = announcer
+        self._exposed: dict[IPInterface, _Exposed] = {}
+
+    async def recover(self) -> None:
+        """Restore what was exposed in an earlier life, and the bridge's own address."""
+        for key, value in sorted((await self._store.read(TABLE)).items()):
+            row = expect_map(unpack(value), "an exposed address")
+            exposed = _Exposed(parse_interface(key.decode()), expect_bool(row.get("masquerade"), "masquerade"))
+            self._exposed[exposed.address] = exposed
+        wanted = {*self._exposed, *self._addressing.lookup(EXPOSE_IDENT, None)}
+        for address in sorted(wanted, key=int):
+            await self._datapath.add_bridge_address(address)
+        self._announce()
+        await self._masquerade()
+
+    async def expose(self, wishes: Sequence[Wish], fqdn: str | None, *, masquerade: bool) -> list[IPInterface]:
+        """Give the host addresses on the network; the same again when it has them already."""
+        addresses = [await self._addressing.fulfil(EXPOSE_IDENT, wish) for wish in wishes]
+        for address in addresses:
+            self._exposed[address] = _Exposed(address, masquerade)
+            await self._store.commit([Put(TABLE, str(address).encode(), pack({"masquerade": masquerade}))])
+            await self._datapath.add_bridge_address(address)
+            if fqdn is not None:
+                await self._naming.add(EXPOSE_IDENT, fqdn, address.ip)
+        await self._masquerade()
+        self._announce()
+        return addresses
+
+    async def hide(self, wishes: Sequence[Wish]) -> list[IPInterface]:
+        """Take addresses of the host off the network; the one where weave DNS answers stays while it does."""
+        held = {*self._exposed, *self._addressing.lookup(EXPOSE_IDENT, None)}
+        hidden = sorted((address for address in held
+                         if not wishes or is_wished(address, wishes, self._addressing.default_subnet)), key=int)
+        kept = self._addressing.bridge
+        for address in hidden:
+            self._exposed.pop(address, None)
+            await self._store.commit([Delete(TABLE, str(address).encode())])
+            await self._naming.remove(EXPOSE_IDENT, None, address.ip)
+            if address == kept and self._naming.enabled:
+                continue
+            await self._datapath.remove_bridge_address(address)
+            try:
+                await self._addressing.release(EXPOSE_IDENT, address.ip)
+            except NotFound:
+                continue
+        await self._masquerade()
+        self._announce()
+        return hidden
+
+    async def _masquerade(self) -> None:
+        subnets = {exposed.address.network for exposed in self._exposed.values() if exposed.masquerade}
+        await self._datapath.set_masquerade(sorted(subnets, key=str))
+
+    def _announce(self) -> None:
+        addresses = self._datapath.bridge_addresses()
+        if addresses:
+            self._announcer.announce(Endpoint(mac=self._datapath.bridge_mac, addresses=tuple(addresses),
+                                              container=EXPOSE_IDENT, interface="", peer=None))
+        else:
+            self._announcer.withdraw(self._datapath.bridge_mac)
+        self._addressing.on_bridge_addresses()

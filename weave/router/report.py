@@ -1,0 +1,118 @@
+"""The report: what a router knows of itself, gathered from its parts when somebody asks.
+
+Pure reading. The shape is that of `weave.api.report`; the words for people (why a link is not better, why a target
+is retried) come from the parts that decided, and are only put together here.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from weave.api.report import (
+    BridgeReport,
+    ConnectionReport,
+    EndpointReport,
+    LinkReport,
+    PeerConnectionReport,
+    PeerReport,
+    RouterReport,
+)
+from weave.mesh.attempts import TargetView
+from weave.mesh.preamble import PROTOCOL_MAX, PROTOCOL_MIN
+from weave.mesh.service import MeshService
+from weave.mesh.views import ConnectionView
+from weave.names import PeerName
+from weave.net import Datapath, Endpoint
+from weave.router.fabric import Fabric
+from weave.router.underlay import LinkDecision
+from weave.settings import Settings
+
+REFUSAL_SHOWN_S = 120.0
+"""How long a connection that was refused at our door stays in `weave status connections`."""
+
+
+def router_report(settings: Settings, mesh: MeshService, fabric: Fabric, *, name: PeerName, uid: int, mtu: int,
+                  warnings: Sequence[str], now: float) -> RouterReport:
+    """Return the part of the report that is about the mesh."""
+    core = mesh.core
+    return {
+        "Protocol": "weave", "ProtocolMinVersion": PROTOCOL_MIN, "ProtocolMaxVersion": PROTOCOL_MAX,
+        "Name": name, "NickName": settings.nickname, "UID": uid, "Port": settings.port,
+        "Encryption": bool(settings.passwords), "PeerDiscovery": settings.discovery,
+        "Targets": sorted(target.address for target in core.targets() if target.user),
+        "TrustedSubnets": [str(subnet) for subnet in settings.trusted_subnets],
+        "TerminationCount": mesh.terminations, "ConnLimit": settings.connection_limit,
+        "Connections": _connections(settings, mesh, fabric, mtu, now),
+        "Peers": _peers(mesh),
+        "UnicastRoutes": [{"Dest": route.destination, "Via": route.via} for route in core.unicast_routes()],
+        "BroadcastRoutes": [{"Source": route.source, "Via": list(route.via)} for route in core.broadcast_routes()],
+        "Refused": dict(sorted({**core.refused, **fabric.refused, **mesh.handshake_failures}.items())),
+        "Warnings": [*core.warnings(), *warnings],
+    }
+
+
+def _connections(settings: Settings, mesh: MeshService, fabric: Fabric, mtu: int, now: float) -> list[ConnectionReport]:
+    """Return live connections first, then the targets that are not connected, then who was refused at our door."""
+    links = {link.peer: link for link in fabric.links}
+    live = mesh.core.connections()
+    rows = [_live(settings, view, links.get(view.peer), mtu) for view in live]
+    rows += [_waiting(target, now) for target in mesh.core.targets() if target.state != "connected"]
+    shown: set[str] = set()
+    for refusal in reversed(mesh.inbound_refusals):
+        host = refusal.address.rpartition(":")[0]
+        if now - refusal.at <= REFUSAL_SHOWN_S and host not in shown:
+            shown.add(host)
+            rows.append({"Address": refusal.address, "Outbound": False, "State": "failed", "Info": refusal.reason,
+                         "Name": None, "NickName": None, "Attrs": {}})
+    return rows
+
+
+def _live(settings: Settings, view: ConnectionView, link: LinkDecision | None, mtu: int) -> ConnectionReport:
+    attributes: dict[str, object] = {"encrypted": bool(settings.passwords), "mode": link.mode if link else "none",
+                                     "mtu": mtu}
+    if view.rtt_s is not None:
+        attributes["rtt_ms"] = round(view.rtt_s * 1000, 2)
+    return {"Address": view.address, "Outbound": view.outbound,
+            "State": "established" if view.established else "pending",
+            "Info": link.reason if link is not None and link.mode == "none" else "",
+            "Name": view.peer, "NickName": view.nickname, "Attrs": attributes}
+
+
+def _waiting(target: TargetView, now: float) -> ConnectionReport:
+    return {"Address": target.address, "Outbound": True, "State": target.state, "Info": target.describe(now),
+            "Name": None, "NickName": None, "Attrs": {}}
+
+
+def _peers(mesh: MeshService) -> list[PeerReport]:
+    return [
+        {"Name": peer.name, "NickName": peer.nickname, "UID": peer.uid, "Version": peer.protocol_max,
+         "Reachable": peer.reachable, "Connections": [
+             PeerConnectionReport(Name=link.peer, NickName=link.nickname, Address=link.address,
+                                  Outbound=link.outbound, Established=link.established)
+             for link in peer.links]}
+        for peer in mesh.core.peers()
+    ]
+
+
+def endpoint_reports(local: Iterable[Endpoint], remote: Iterable[Endpoint], nicknames: dict[PeerName, str],
+                     me: PeerName) -> list[EndpointReport]:
+    """Return every container interface of the network, ours first."""
+    return [
+        {"MAC": endpoint.mac, "Addresses": [str(address) for address in endpoint.addresses],
+         "ContainerID": endpoint.container, "Interface": endpoint.interface,
+         "Peer": endpoint.peer, "NickName": nicknames.get(endpoint.peer, ""), "Local": endpoint.peer == me}
+        for endpoint in (*local, *remote)
+    ]
+
+
+def link_reports(links: Iterable[LinkDecision], mtu: int) -> list[LinkReport]:
+    """Return how container traffic travels to each peer."""
+    return [
+        {"Peer": link.peer, "NickName": link.nickname, "Mode": link.mode, "MTU": mtu,
+         "Address": str(link.address) if link.address is not None else "", "Reason": link.reason}
+        for link in links
+    ]
+
+
+def bridge_report(settings: Settings, datapath: Datapath) -> BridgeReport:
+    """Return the bridge of this host."""
+    return {"Name": settings.bridge, "MAC": datapath.bridge_mac, "MTU": datapath.mtu,
+            "Addresses": [str(address) for address in datapath.bridge_addresses()]}

@@ -1,0 +1,211 @@
+"""A router, put together: which part is built from which, in which order they start, and how they end.
+
+Start: state file, identity, kernel, mesh, addresses, names, containers, control API; ready when all of them serve.
+End: the control API first, the state file last. The kernel keeps what was programmed: containers do not notice.
+"""
+
+import logging
+import random
+import secrets
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import trio
+
+from store import Store, StoreError, open_store
+from weave import __version__
+from weave.api.server import serve, serve_public
+from weave.dns import Catalogue, DnsServer
+from weave.errors import EnvironmentFailure, LocalError
+from weave.ipam import IpamService
+from weave.logs import fields
+from weave.mesh.core import MeshCore
+from weave.mesh.entries import ChannelChange
+from weave.mesh.password import OPEN_PSK, stretch
+from weave.mesh.peers import LocalPeer, MeshConfig
+from weave.mesh.service import MeshService, ServiceConfig
+from weave.mesh.verifier import KeyVerifier
+from weave.names import PeerName
+from weave.net import Datapath, DatapathConfig
+from weave.router import endpoints, naming
+from weave.router.addressing import Addressing
+from weave.router.announce import Announcer
+from weave.router.containers import Containers
+from weave.router.control import RouterControl
+from weave.router.exposure import Exposure
+from weave.router.fabric import Fabric
+from weave.router.naming import Naming
+from weave.router.persister import Persister
+from weave.router.state import SelfState, load_self
+from weave.settings import Settings
+
+log = logging.getLogger("weave.router")
+
+IPAM_KIND = "ipam"
+IPAM_CHANNEL = "ipam"
+UID_BITS = 63
+
+
+class Router:
+    """One router of one host, from start to end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping = trio.Event()
+        self._wipe = False
+
+    def stop(self, *, wipe: bool = False) -> None:
+        """Begin to end; with `wipe` what we made in the kernel and on disk goes too."""
+        self._wipe = self._wipe or wipe
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run until stopped; raise `WeaveError` where something that is needed cannot be had."""
+        psks = await _stretch_all(self._settings.passwords)
+        try:
+            async with open_store(self._settings.database) as store:
+                await self._run_with(store, psks)
+        except StoreError as exc:
+            raise EnvironmentFailure(str(exc)) from exc
+        if self._wipe:
+            self._settings.database.unlink(missing_ok=True)
+            for leftover in self._settings.state_dir.glob(self._settings.database.name + "-*"):
+                leftover.unlink()
+
+    async def _run_with(self, store: Store, psks: tuple[bytes, ...]) -> None:
+        state = await load_self(store)
+        me = state.identity.public.name
+        async with AsyncExitStack() as stack:
+            datapath = await stack.enter_async_context(Datapath.open(DatapathConfig(
+                peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu, port=self._settings.vxlan_port)))
+            await datapath.reconcile()
+            parts = Parts(self._settings, state, store, datapath, psks)
+            async with trio.open_nursery() as nursery:
+                await parts.start(nursery, self)
+                log.info("ready", extra=fields(version=__version__, peer=me, nickname=self._settings.nickname))
+                await self._stopping.wait()
+                parts.control.ready = False
+                nursery.cancel_scope.cancel()
+            if self._wipe:
+                await datapath.remove()
+
+
+class Parts:
+    """The parts of a running router and what connects them."""
+
+    def __init__(self, settings: Settings, state: SelfState, store: Store, datapath: Datapath,
+                 psks: tuple[bytes, ...]) -> None:
+        me = state.identity.public.name
+        uid = secrets.randbits(UID_BITS)
+        self._settings, self._state, self._me = settings, state, me
+        self.datapath = datapath
+        self.persister = Persister(store)
+        self.mesh = MeshService(state.identity, _mesh_core(settings, state, uid, datapath), ServiceConfig(
+            listen=settings.listen, port=settings.port, psks=psks, nickname=settings.nickname, uid=uid,
+            trusted_subnets=settings.trusted_subnets))
+        self.ipam = None if settings.range is None else IpamService(
+            me=me, range_=settings.range, default_subnet=settings.default_subnet, init=settings.first_division,
+            store=store, publish=self._publish_ring, send=self._send_ipam)
+        self.catalogue = None if not settings.dns else Catalogue(
+            domain=settings.dns_domain, ranges=[settings.range] if settings.range else [], ttl=settings.dns_ttl)
+        self.dns = None if self.catalogue is None else DnsServer(self.catalogue, resolv_conf=settings.resolv_conf)
+        self.fabric = Fabric(settings, self.mesh, datapath)
+        self.addressing = Addressing(self.ipam, datapath, settings.default_subnet)
+        self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
+        self.announcer = Announcer(self.mesh, me)
+        self.exposure = Exposure(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
+                                 announcer=self.announcer)
+        self.containers = Containers(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
+                                     announcer=self.announcer)
+        self.control = RouterControl(self, settings, store, me, uid)
+
+    async def start(self, nursery: trio.Nursery, router: Router) -> None:
+        """Start every part in the order in which they need each other; ready when this returns."""
+        self.control.on_stop = router.stop
+        self.mesh.on_changed = self._changed
+        self.mesh.on_deliver = self._deliver
+        self.mesh.on_peers_changed = self._peers_changed
+        self.mesh.on_persist = self.persister.enqueue
+        self.fabric.on_links = self._peers_changed
+        nursery.start_soon(self.persister.run)
+        if self.ipam is not None:
+            await nursery.start(self.ipam.run)
+        if self.dns is not None:
+            await nursery.start(self.dns.run)
+        await nursery.start(self.mesh.run)
+        self.mesh.connect([*self._settings.peers, *self._state.targets])
+        await self.naming.recover()
+        await self.exposure.recover()
+        await self.containers.recover()
+        self._listen_for_names()
+        self._peers_changed()
+        await nursery.start(self.fabric.run)
+        await nursery.start(self.containers.sweep)
+        await nursery.start(serve, self.control, self._settings.socket)
+        if self._settings.metrics is not None:
+            await nursery.start(serve_public, self.control, *self._settings.metrics)
+        self.control.ready = True
+
+    # -- what one part tells, another hears ---------------------------------------------------------------------
+
+    def _changed(self, channel: str, changes: Sequence[ChannelChange]) -> None:
+        if channel == endpoints.CHANNEL:
+            self.fabric.endpoints_changed(changes)
+        elif channel == naming.CHANNEL:
+            self.naming.entries_changed(changes)
+        elif channel == IPAM_CHANNEL and self.ipam is not None:
+            self.ipam.entries_changed([(change.owner, change.key, change.value) for change in changes])
+
+    def _deliver(self, kind: str, source: PeerName, payload: bytes) -> None:
+        if kind == IPAM_KIND and self.ipam is not None:
+            self.ipam.message(source, payload)
+
+    def _peers_changed(self) -> None:
+        reachable = self.mesh.core.reachable()
+        if self.catalogue is not None:
+            self.catalogue.reachable(reachable)
+        if self.ipam is not None:
+            self.ipam.peers_changed(reachable, self.control.nicknames())
+        self.fabric.peers_changed()
+
+    def _publish_ring(self, key: bytes, value: bytes | None) -> None:
+        self.mesh.publish(IPAM_CHANNEL, key, value)
+
+    def _send_ipam(self, peer: PeerName, payload: bytes) -> None:
+        self.mesh.send(peer, IPAM_KIND, payload)
+
+    def _listen_for_names(self) -> None:
+        """Answer names at the bridge's addresses, now and whenever they change."""
+        if self.dns is not None:
+            dns = self.dns
+            self.addressing.on_bridge_addresses = lambda: dns.listen(
+                [address.ip for address in self.datapath.bridge_addresses()])
+            self.addressing.on_bridge_addresses()
+
+
+def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapath) -> MeshCore:
+    public = state.identity.public
+    addresses = settings.advertise or datapath.underlay_addresses()
+    return MeshCore(
+        me=LocalPeer(
+            name=public.name, identity=public.encode(), nickname=settings.nickname, uid=uid,
+            incarnation=state.incarnation, control_port=settings.port,
+            addresses=tuple(str(address) for address in addresses), version=__version__,
+            features={"encrypted": bool(settings.passwords)},
+            trusted_subnets=tuple(str(subnet) for subnet in settings.trusted_subnets)),
+        signer=state.identity, verifier=KeyVerifier(),
+        config=MeshConfig(discovery=settings.discovery, connection_limit=settings.connection_limit,
+                          default_port=settings.port),
+        rng=random.Random(secrets.randbits(64)), now=trio.current_time(), restored=state.mesh_rows)
+
+
+async def _stretch_all(passwords: Sequence[str]) -> tuple[bytes, ...]:
+    """Turn passwords into keys, off the loop: each takes a tenth of a second on purpose."""
+    keys = [await trio.to_thread.run_sync(stretch, password) for password in passwords]
+    return tuple(keys) or (OPEN_PSK,)
+
+
+def check_root(effective_uid: int) -> None:
+    """Refuse to start without the rights that programming the kernel needs."""
+    if effective_uid != 0:
+        raise LocalError("a router programs the kernel's network, which only root can; try it with sudo")
