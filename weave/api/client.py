@@ -10,9 +10,13 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 from weave.api.http1 import Answer, ResponseReader, encode_request, request_path
 from weave.errors import LocalError, RemoteError
+
+if TYPE_CHECKING:
+    from weave.api.report import Report
 
 DEFAULT_SOCKET = "/run/weave/weave.sock"
 DEFAULT_TIMEOUT_S = 40.0
@@ -49,9 +53,13 @@ def default_socket() -> str:
 class Client:
     """Ask one router; holds no connection."""
 
-    def __init__(self, socket_path: str | None = None) -> None:
+    def __init__(self, socket_path: str | os.PathLike[str] | None = None) -> None:
         """Speak to the router at this socket (None: the default of this host)."""
-        self.socket_path = socket_path or default_socket()
+        self.socket_path = os.fspath(socket_path or default_socket())
+
+    def report(self) -> "Report":
+        """Return everything the router knows of itself."""
+        return cast("Report", self.value("GET", "report"))
 
     def request(
         self,
@@ -135,11 +143,17 @@ def _converse(connection: socket.socket, octets: bytes, deadline: float) -> Answ
             return answer
 
 
-def _refused(answer: Answer) -> Refused:
-    """Return the router's own sentence where it sent one."""
+def refusal_in(answer: Answer) -> Refused | None:
+    """Return the router's refusal where the answer is one; a status page of a router not ready is none."""
+    if answer.status < 400:
+        return None
     try:
         said = json.loads(answer.body)
         return Refused(answer.status, str(said["reason"]), str(said["error"]))
     except (ValueError, RecursionError, KeyError, TypeError):
-        sentence = answer.text.strip().partition("\n")[0][:200] or "no reason given"
-        return Refused(answer.status, "http", f"the router answered {answer.status}: {sentence}")
+        return None
+
+
+def _refused(answer: Answer) -> Refused:
+    sentence = answer.text.strip().partition("\n")[0][:200] or "no reason given"
+    return refusal_in(answer) or Refused(answer.status, "http", f"the router answered {answer.status}: {sentence}")
