@@ -33,7 +33,10 @@ def parse_address(text: str) -> IPAddress:
 
 
 def parse_network(text: str) -> IPNetwork:
-    """Return the subnet a person typed (`10.32.0.0/12`); raise `LocalError` where host bits are set or it is none."""
+    """Return the subnet a person typed (`10.32.0.0/12`); an address alone is the subnet of that one host.
+
+    Raise `LocalError` where host bits are set or it is none.
+    """
     try:
         return ip_network(text.strip())
     except ValueError as exc:

@@ -39,12 +39,14 @@ def unpack(data: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES, max_items: int = 
     if len(data) > max_bytes:
         raise WireError(f"message of {len(data)} bytes is over the limit of {max_bytes}")
     try:
-        value: object = msgpack.unpackb(
-            data, raw=False, strict_map_key=True, max_array_len=max_items, max_map_len=max_items
-        )
+        # A list has room made for it before its items are read, so none may claim more items than there are octets.
+        most = min(max_items, len(data))
+        value: object = msgpack.unpackb(data, raw=False, strict_map_key=True, max_array_len=most, max_map_len=most)
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as exc:
         raise WireError(f"undecodable message: {type(exc).__name__}: {exc}") from exc
     _reject_exotic(value, MAX_DEPTH)
+    if msgpack.packb(value, use_bin_type=True) != data:
+        raise WireError("message is not packed in the one shape: a key comes twice, or a number is longer than needed")
     return value
 
 
