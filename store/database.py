@@ -39,8 +39,7 @@ class Database:
             self._lock = files.take_ownership(file)
         try:
             with _translated(file):
-                self._engine = _open_engine(file, steps)
-                self.rows = self._checked_rows()
+                self._engine, self.rows = _open_engine(file, steps)
         except BaseException:
             os.close(self._lock)
             raise
@@ -62,36 +61,29 @@ class Database:
         finally:
             os.close(self._lock)
 
-    def _checked_rows(self) -> int:
-        try:
-            return self._engine.verify()
-        except BaseException:
-            self._engine.close()
-            raise
-
 
 def connect(path: str) -> sqlite3.Connection:
-    """Open a connection in autocommit mode, set up for the store; nothing is read or written yet."""
+    """Open a connection in autocommit mode, set up for the store; nothing is written yet."""
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=True)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    schema.configure(connection)
+    with _closed_on_failure(connection):
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        schema.configure(connection)
     return connection
 
 
-def _open_engine(file: DatabaseFile, steps: Sequence[Migration]) -> Engine:
+def _open_engine(file: DatabaseFile, steps: Sequence[Migration]) -> tuple[Engine, int]:
+    """Return the rows of the database, all of them checked, and their number."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise file.failed(f"SQLite {sqlite3.sqlite_version} is too old, it takes 3.37")
     files.ensure_database(file, lambda path: _fill(path, file, steps))
     files.check_header(file)
     files.restrict_modes(file)
     connection = connect(file.path)
-    try:
+    with _closed_on_failure(connection):
         schema.admit(connection, file, steps)
-    except BaseException:
-        connection.close()
-        raise
-    return Engine(connection, file)
+        engine = Engine(connection, file)
+        return engine, engine.verify()
 
 
 def _fill(path: str, file: DatabaseFile, steps: Sequence[Migration]) -> None:
@@ -100,6 +92,16 @@ def _fill(path: str, file: DatabaseFile, steps: Sequence[Migration]) -> None:
         schema.create(connection, file, steps)
     finally:
         connection.close()
+
+
+@contextmanager
+def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let go of the file when it cannot be used: a connection that lingers holds its lock."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 @contextmanager

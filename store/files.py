@@ -20,6 +20,9 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 HEADER_BYTES = 100
 MAGIC = b"SQLite format 3\0"
+_FORMAT_FIELD = slice(18, 20)
+_FORMATS = frozenset({b"\1\1", b"\2\2"})
+"""Without and with a write-ahead log; any other value makes SQLite open the file, but refuse to write."""
 _APPLICATION_ID_FIELD = slice(68, 72)
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
@@ -73,6 +76,8 @@ def check_header(file: DatabaseFile) -> None:
         raise file.corrupt(f"it has only {len(header)} bytes" if header else "it is empty")
     if not header.startswith(MAGIC):
         raise file.corrupt("it does not start like a database")
+    if header[_FORMAT_FIELD] not in _FORMATS:
+        raise file.corrupt("its header names an unknown format")
     application_id = int.from_bytes(header[_APPLICATION_ID_FIELD], "big")
     if application_id != APPLICATION_ID:
         raise file.foreign(application_id)

@@ -64,7 +64,7 @@ MIGRATIONS: tuple[Migration, ...] = (Migration(_first_schema, frozenset({ENTRY_T
 
 
 def configure(connection: Connection) -> None:
-    """Set what holds for a connection; nothing is read from or written to the file yet."""
+    """Set what holds for a connection; locking comes first, for it must be settled before the file is read."""
     for setting in (
         "locking_mode = EXCLUSIVE",
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
@@ -110,6 +110,13 @@ def admit(connection: Connection, file: DatabaseFile, steps: Sequence[Migration]
     use_log(connection, file)
     if version < len(steps):
         _upgrade(connection, file, version, steps)
+    _check_writable(connection)
+
+
+def _check_writable(connection: Connection) -> None:
+    """Begin to write: SQLite opens what it may only read, and would tell at the first commit."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("ROLLBACK")
 
 
 def _upgrade(connection: Connection, file: DatabaseFile, version: int, steps: Sequence[Migration]) -> None:
