@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -91,8 +92,8 @@ class MeshService:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, dial and gossip until cancelled; started once peers can connect."""
-        listeners = self._open_listeners()
-        async with trio.open_nursery() as nursery:
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            listeners = [await stack.enter_async_context(listener) for listener in self._open_listeners()]
             self._nursery = nursery
             for listener in listeners:
                 nursery.start_soon(self._accept, listener)
@@ -306,15 +307,17 @@ def split_target(target: str, default_port: int) -> tuple[str, int]:
 
 
 def _listen(family: socket.AddressFamily, address: str, port: int) -> trio.SocketListener:
-    sock = trio.socket.from_stdlib_socket(socket.socket(family, socket.SOCK_STREAM))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    raw = socket.socket(fileno=sock.detach())
-    raw.setblocking(False)
-    raw.bind((address, port))
-    raw.listen(LISTEN_BACKLOG)
-    return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+        sock.listen(LISTEN_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
 
 
 def _host_of(stream: trio.SocketStream) -> IPAddress:

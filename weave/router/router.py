@@ -196,7 +196,7 @@ def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapat
         signer=state.identity, verifier=KeyVerifier(),
         config=MeshConfig(discovery=settings.discovery, connection_limit=settings.connection_limit,
                           default_port=settings.port),
-        rng=random.Random(secrets.randbits(64)), now=trio.current_time(), restored=state.mesh_rows)
+        rng=random.SystemRandom(), now=trio.current_time(), restored=state.mesh_rows)
 
 
 async def _stretch_all(passwords: Sequence[str]) -> tuple[bytes, ...]:

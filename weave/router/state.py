@@ -4,11 +4,13 @@ The rows of the address ring belong to `weave.ipam`, those of containers to `wea
 """
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from store import Store
 from store.changes import Delete, Put
 from weave.errors import LocalError
+from weave.mesh.core import TABLES
 from weave.mesh.identity import Identity
 
 SELF_TABLE = "router.self"
@@ -27,6 +29,8 @@ class SelfState:
     incarnation: int
     """Rises with every start, so that what we publish now beats what we published before."""
     targets: tuple[str, ...]
+    mesh_rows: Mapping[str, Mapping[bytes, bytes]]
+    """What the mesh core kept of the durable channels."""
 
 
 async def load_self(store: Store) -> SelfState:
@@ -42,7 +46,8 @@ async def load_self(store: Store) -> SelfState:
         Put(SELF_TABLE, INCARNATION_KEY, incarnation.to_bytes(INCARNATION_BYTES)),
     ])
     targets = tuple(sorted(key.decode() for key in await store.read(TARGETS_TABLE)))
-    return SelfState(Identity.from_seed(seed), incarnation, targets)
+    mesh_rows = {table: await store.read(table) for table in TABLES}
+    return SelfState(Identity.from_seed(seed), incarnation, targets, mesh_rows)
 
 
 async def remember_targets(store: Store, added: tuple[str, ...], dropped: tuple[str, ...]) -> None:
