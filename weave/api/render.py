@@ -18,6 +18,7 @@ STATE_WIDTH = 11
 MODE_WIDTH = 6
 CONTAINER_WIDTH = 12
 """What container runtimes show of an id."""
+_RUNTIME_ID = re.compile(r"[0-9a-f]{32,}")
 _STATES = ("established", "pending", "retrying", "failed", "connecting", "waiting")
 
 
@@ -152,11 +153,16 @@ def _dns_lines(report: Report) -> Iterable[str]:
     assert dns is not None
     rows = [
         (entry["Hostname"].removesuffix("." + dns["Domain"]), entry["Address"],
-         entry["ContainerID"][:CONTAINER_WIDTH], entry["Origin"] + ("" if entry["Reachable"] else " - unreachable!"))
+         short_id(entry["ContainerID"]), entry["Origin"] + ("" if entry["Reachable"] else " - unreachable!"))
         for entry in dns["Entries"]
     ]
     rows.sort(key=lambda row: (row[0], _natural(row[1]), row[2:]))
     return _columns(rows, (12, 15, CONTAINER_WIDTH))
+
+
+def short_id(container: str) -> str:
+    """Return the beginning of a runtime's id, and any other word (a namespace's name) in full."""
+    return container[:CONTAINER_WIDTH] if _RUNTIME_ID.fullmatch(container) else container
 
 
 def _ipam_lines(report: Report) -> Iterable[str]:
@@ -186,7 +192,7 @@ def _ipam_notes(ipam: IpamReport) -> Iterable[str]:
 
 def _endpoints(report: Report) -> Iterable[str]:
     rows = [
-        (endpoint["MAC"], ",".join(endpoint["Addresses"]) or "-", endpoint["ContainerID"][:CONTAINER_WIDTH] or "-",
+        (endpoint["MAC"], ",".join(endpoint["Addresses"]) or "-", short_id(endpoint["ContainerID"]) or "-",
          endpoint["Interface"] or "-",
          f"{endpoint['Peer']}({endpoint['NickName']})" + (" local" if endpoint["Local"] else ""))
         for endpoint in report["Endpoints"]

@@ -55,10 +55,10 @@ class LazyGroup(click.Group):
         """Return the commands whose module is part of this installation."""
         return [name for name, (module, _, _) in COMMANDS.items() if find_spec(f"weave.cli.{module}")]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module, return the command."""
         if cmd_name not in COMMANDS:
-            return None
+            return super().get_command(ctx, cmd_name)
         module, attribute, _ = COMMANDS[cmd_name]
         if find_spec(f"weave.cli.{module}") is None:
             return None
@@ -86,3 +86,10 @@ class LazyGroup(click.Group):
 def weave(ctx: click.Context, socket: str | None) -> None:
     """Connect containers on all hosts to one network, with addresses and names."""
     ctx.obj = socket
+
+
+@weave.command(name="help", hidden=True)
+@click.pass_context
+def help_(ctx: click.Context) -> None:
+    """Show what `weave --help` shows."""
+    click.echo(ctx.find_root().get_help())

@@ -7,6 +7,7 @@ import click
 
 from weave.api.client import Refused
 from weave.cli.common import client, print_json, printing
+from weave.errors import LocalError
 
 PRIME_ROUND_S = 60
 """Length of one request while we wait; the router ends it, we ask again."""
@@ -65,7 +66,10 @@ def prime(timeout: int | None) -> None:
         try:
             client().call("GET", "ring", query={"timeout": str(wait)}, timeout_s=wait + 10)
         except Refused as exc:
-            if exc.reason != "deadline" or (deadline is not None and time.monotonic() >= deadline - 0.5):
+            if exc.reason != "deadline":
                 raise
+            if deadline is not None and time.monotonic() >= deadline - 0.5:
+                raise LocalError(f"the peers have not agreed on the addresses within {timeout} s; `weave status ipam` "
+                                 "says what is missing") from exc
         else:
             return

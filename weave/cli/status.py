@@ -9,6 +9,7 @@ import click
 
 from weave import __version__
 from weave.api.client import Refused, Unreachable, decode_json, refusal_in
+from weave.api.render import short_id
 from weave.cli.common import client, print_json, printing
 from weave.errors import LocalError
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 PARTS = ("targets", "connections", "peers", "dns", "ipam", "endpoints", "links")
 EXPOSE = "weave:expose"
-CONTAINER_WIDTH = 12
-"""What container runtimes show of an id."""
 _TEMPLATE = re.compile(r"\{\{\s*\.?([\w.-]*)\s*\}\}")
 
 
@@ -101,9 +100,7 @@ def ps(containers: Sequence[str], as_json: bool) -> None:
         print_json(wanted)
         return
     for row in wanted:
-        ident = row["container"]
-        short = ident if ident == EXPOSE else ident[:CONTAINER_WIDTH]
-        click.echo(" ".join([short, row["mac"], *row["addresses"]]))
+        click.echo(" ".join([short_id(row["container"]), row["mac"], *row["addresses"]]))
 
 
 def _expose_row(report: "Report") -> dict[str, object]:
