@@ -1,0 +1,79 @@
+"""TCP pod to pod over two hosts with our router, beside the same over a bridge and a VXLAN device made by hand.
+
+Both pairs of hosts hang on one underlay and take turns; MTU and offloads are the same. The underlay itself, host to
+host, is shown for orientation: it is what no overlay can beat.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from bench import handmade
+from bench.harness import CannotMeasure, need_program, need_root, run
+from bench.iperf import Path, servers
+from bench.report import Result, Row, Verdict
+from bench.stats import interleaved, paired_ratio
+from weave.lab import probes
+from weave.lab.lab import Lab, temporary
+from weave.lab.names import namespace
+
+NAME = "vxlan"
+MEASURED = "TCP pod to pod over two hosts ÷ the same over a hand-made bridge + VXLAN"
+GOAL = "≥ 0.95"
+
+LAB = "benchvxlan"
+OURS, HAND, UNDERLAY = "router, pod to pod", "hand-made, pod to pod", "underlay, host to host"
+GIGA = 1e9
+SETTLE_DEADLINE_S = 20.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the bench."""
+    return run(NAME, measure, argv, options=_options)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=7, help="times that every side is measured")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of one stream")
+    parser.add_argument("--congestion", default="cubic", help="TCP congestion control of every side")
+
+
+def measure(given: argparse.Namespace) -> Result:
+    """Build both networks, let them take turns, compare."""
+    need_root()
+    need_program("iperf3", "iperf3")
+    with temporary(LAB) as lab:
+        lab.up(2)
+        ours, mtu = _our_path(lab, given.congestion)
+        a, b = handmade.build(LAB, mtu)
+        hand = Path(a.namespace, b.address, given.congestion)
+        below = Path(a.host, b.underlay, given.congestion)
+        with servers([namespace(LAB, "h2", "p2"), b.namespace, b.host]):
+            sides = {OURS: ours, HAND: hand, UNDERLAY: below}
+            for path in sides.values():
+                path.bits_per_second(0.3)
+            rates = interleaved(
+                {name: lambda path=path: path.bits_per_second(given.seconds)  # type: ignore[misc]
+                 for name, path in sides.items()}, given.rounds)
+    rows = [Row.of(name, [rate / GIGA for rate in samples], "Gb/s") for name, samples in rates.items()]
+    rows.append(Row("MTU of both", mtu, "bytes"))
+    return Result(NAME, rows, [Verdict("ratio", paired_ratio(rates[OURS], rates[HAND]), 0.95)],
+                  [f"one stream of {given.seconds:g} s, {given.congestion}, {given.rounds} rounds in turns"])
+
+
+def _our_path(lab: Lab, congestion: str) -> tuple[Path, int]:
+    """Attach a pod on each host and return the path between them, once large packets travel it by VXLAN."""
+    lab.run("h1", "p1")
+    address = lab.run("h2", "p2")[0].partition("/")[0]
+    client = namespace(LAB, "h1", "p1")
+    report = probes.wait_for(lambda: probes.report(lab, "h1"),
+                             lambda seen: any(link.get("Mode") == "vxlan" for link in probes.rows(seen, "Links")),
+                             "no VXLAN link between the hosts", SETTLE_DEADLINE_S)
+    mtu = probes.section(report, "Bridge").get("MTU")
+    if not isinstance(mtu, int):
+        raise CannotMeasure("the router does not say the MTU of its bridge")
+    probes.wait_for(lambda: lab.execute("p1", "ping", "-c1", "-W1", "-s", str(mtu - 28), "-Mdo", address).returncode,
+                    lambda status: status == 0, f"no ping of {mtu} bytes from {client} to {address}",
+                    SETTLE_DEADLINE_S)
+    return Path(client, address, congestion), mtu
+
+
