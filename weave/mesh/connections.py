@@ -114,7 +114,7 @@ class Connections:
 
     def silent(self, now: float) -> list[Connection]:
         """Return those that have not been heard for too long."""
-        return [each for each in self._all.values() if now - each.heard_at >= limits.DEAD_AFTER_S]
+        return [each for each in self._all.values() if each.heard_at + limits.DEAD_AFTER_S <= now]
 
     def dead_at(self) -> float:
         """Return when the first would have been silent for too long."""
