@@ -121,6 +121,7 @@ def build_app(control: Control, statistics: Statistics, *, only_public: bool = F
 
     async def answer(scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
         scope[_BODY] = body
+        scope["path"] = scope["raw_path"].decode("ascii")  # match before decoding: a%2Fb is one word
         await router(scope, receive, send)
 
     return Intake(answer)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork, parse_address, parse_interface, parse_network
 from weave.api.control import Control
@@ -77,8 +77,15 @@ class Call:
 
 
 def read_path(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Return the words of the path, checked like any text."""
-    return {name: _text(name, value) for name, value in parameters.items()}
+    """Return the words of the path, still percent-encoded, as text; an encoded slash belongs to its word."""
+    return {name: _text(name, _decoded(name, value)) for name, value in parameters.items()}
+
+
+def _decoded(name: str, word: str) -> str:
+    try:
+        return unquote(word, errors="strict")
+    except UnicodeDecodeError as exc:
+        raise LocalError(f"{name!r} in the path cannot be read: {exc}") from exc
 
 
 def read_arguments(operation: Operation, query: bytes, content_type: str, body: bytes) -> dict[str, Value]:

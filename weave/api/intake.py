@@ -5,7 +5,7 @@ full. What is too large, too slow or one too many is refused here.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 from starlette.responses import Response
@@ -15,8 +15,10 @@ from weave.api.replies import refusal
 
 MAX_BODY = 64 * 1024
 """The largest honest request is a list of a few hundred addresses."""
-MAX_DRAIN = 1024 * 1024
-"""How much of a body that is refused is still read, so that the client sees why rather than a broken pipe."""
+CHUNK_COST = 256
+"""What taking in one chunk costs beside its length: a body of tiny chunks would keep us busy for long."""
+MAX_COST = 1024 * 1024
+"""How much of a body that is too large is still read, so that the client sees why rather than a broken pipe."""
 BODY_DEADLINE_S = 10.0
 MAX_REQUESTS = 256
 """Requests at work at one time: a node that starts hundreds of containers at once, each with its own."""
@@ -37,43 +39,53 @@ class Intake:
             await send({"type": "websocket.close"})
         if scope["type"] != "http":
             return
-        body = bytearray()
-        is_whole = False
+        upload = _Upload()
         with trio.move_on_after(BODY_DEADLINE_S):
-            is_whole = await _read(receive, body)
-        response = self._refusal(is_whole, len(body))
+            await upload.read(receive)
+        if upload.is_gone:
+            return
+        response = self._refusal(upload)
         if response is not None:
             await _send_and_hang_up(response, scope, receive, send)
             return
         self.at_work += 1
         try:
-            await self.answer(scope, receive, send, bytes(body))
+            await self.answer(scope, receive, send, bytes(upload.body))
         finally:
             self.at_work -= 1
 
-    def _refusal(self, is_whole: bool, size: int) -> Response | None:
-        if size > MAX_BODY:
+    def _refusal(self, upload: "_Upload") -> Response | None:
+        if upload.cost > MAX_COST or len(upload.body) > MAX_BODY:
             return refusal(413, "too-large", f"a request may carry up to {MAX_BODY} bytes")
-        if not is_whole:
+        if not upload.is_whole:
             return refusal(408, "too-slow", f"the body did not come within {BODY_DEADLINE_S:g} s")
         if self.at_work >= MAX_REQUESTS:
             return refusal(503, "busy", f"{self.at_work} requests are at work already; ask again")
         return None
 
 
-async def _read(receive: Receive, body: bytearray) -> bool:
-    """Read until the body is whole or the client is gone; beyond its bound keep only the fact that it is too large."""
-    drained = 0
-    while drained < MAX_DRAIN:
-        message = await receive()
-        if message["type"] != "http.request":
-            return False
-        chunk = message.get("body", b"")
-        drained += len(chunk)
-        body += chunk[: MAX_BODY + 1 - len(body)]
-        if not message.get("more_body", False):
-            return True
-    return False
+@dataclass(slots=True)
+class _Upload:
+    """A body on its way in."""
+
+    body: bytearray = field(default_factory=bytearray)
+    """At most one octet longer than it may be."""
+    cost: int = 0
+    is_whole: bool = False
+    is_gone: bool = False
+    """The client hung up before the end."""
+
+    async def read(self, receive: Receive) -> None:
+        """Read until the body is whole, the client is gone, or it costs too much."""
+        while not self.is_whole and self.cost <= MAX_COST:
+            message = await receive()
+            if message["type"] != "http.request":
+                self.is_gone = True
+                return
+            chunk = message.get("body", b"")
+            self.cost += len(chunk) + CHUNK_COST
+            self.body += chunk[: MAX_BODY + 1 - len(self.body)]
+            self.is_whole = not message.get("more_body", False)
 
 
 async def _send_and_hang_up(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

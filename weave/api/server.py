@@ -1,8 +1,8 @@
-"""Serve the API by Hypercorn's connection handler on trio, behind bounds of our own.
+"""Serve the API: which sockets, how many connections, and how they end.
 
-Hypercorn speaks HTTP; which sockets, how many connections, and what happens when one breaks the rules is decided here:
-no connection can stop the router, hold it up when it ends, or hold more than its share. Idle connections, and requests
-whose head does not come, are closed by Hypercorn after `IDLE_DEADLINE_S`.
+`weave.api.connection` speaks HTTP on each connection; what happens when one breaks the rules is decided here: no
+connection can stop the router, hold it up when it ends, or hold more than its share. Idle connections, and requests
+whose head does not come, are closed after `IDLE_DEADLINE_S`.
 """
 
 import contextlib
@@ -12,17 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState
-from starlette.types import ASGIApp
 
 from weave.api.app import Statistics, build_app
+from weave.api.connection import BoundedStream, Shared, serve_connection
 from weave.api.control import Control
 from weave.api.sockets import identity, listen_tcp, listen_unix, remove_unix
 from weave.logs import RateLimit, fields
@@ -34,12 +28,8 @@ MAX_LOCAL_CONNECTIONS = 512
 MAX_PUBLIC_CONNECTIONS = 32
 """A few Prometheus servers and probes."""
 IDLE_DEADLINE_S = 15.0
-SEND_DEADLINE_S = 10.0
-"""How long a client may refuse to take its answer."""
 GRACE_S = 2.0
 """How long answers that are under way may still take when the router ends."""
-_HypercornStream = trio.SSLStream[trio.SocketStream]
-"""What Hypercorn says it takes; it takes any stream that has a `socket`."""
 _BUSY_BODY = b'{"error": "too many connections; ask again", "reason": "busy"}\n'
 _BUSY = (b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
          b"Content-Length: %d\r\n\r\n%s" % (len(_BUSY_BODY), _BUSY_BODY))
@@ -57,8 +47,8 @@ async def serve(
     with listen_unix(socket_path) as listener:
         ours = identity(socket_path)
         try:
-            server = _Server(build_app(control, statistics), statistics, MAX_LOCAL_CONNECTIONS, _hypercorn_config())
-            await server.run(listener, task_status.started)
+            shared = Shared(build_app(control, statistics), log, IDLE_DEADLINE_S)
+            await _Server(shared, statistics, MAX_LOCAL_CONNECTIONS).run(listener, task_status.started)
         finally:
             remove_unix(socket_path, ours)
 
@@ -75,55 +65,19 @@ async def serve_public(
     statistics = statistics or Statistics()
     with listen_tcp(host, port) as listener:
         bound: int = listener.getsockname()[1]
-        app = build_app(control, statistics, only_public=True)
-        server = _Server(app, statistics, MAX_PUBLIC_CONNECTIONS, _hypercorn_config())
+        shared = Shared(build_app(control, statistics, only_public=True), log, IDLE_DEADLINE_S)
+        server = _Server(shared, statistics, MAX_PUBLIC_CONNECTIONS)
         await server.run(listener, lambda: task_status.started(bound))
-
-
-class _Stream(trio.abc.Stream):
-    """A connection whose client must take what it asked for within a deadline.
-
-    Hypercorn sends under a shield: without the deadline, a client that does not read could keep the router from ending.
-    """
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.socket = stream.socket
-        self._stream = stream
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        with trio.move_on_after(SEND_DEADLINE_S):
-            await self._stream.send_all(data)
-            return
-        self.abort()
-        raise trio.BrokenResourceError(f"the client took nothing for {SEND_DEADLINE_S:g} s")
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def abort(self) -> None:
-        """Close at once; whoever waits to send or receive here is told so."""
-        self.socket.close()
 
 
 @dataclass(slots=True)
 class _Server:
     """One listening socket and its connections."""
 
-    app: ASGIApp
+    shared: Shared
     statistics: Statistics
     most: int
-    config: Config
-    context: WorkerContext = field(default_factory=partial(WorkerContext, None))
-    streams: set[_Stream] = field(default_factory=set)
+    streams: set[BoundedStream] = field(default_factory=set)
     errors: RateLimit = field(default_factory=RateLimit)
 
     async def run(self, listener: socket.socket, started: Callable[[], None]) -> None:
@@ -150,7 +104,7 @@ class _Server:
                 async with trio.open_nursery() as connections:
                     task_status.started(connections)
                     await ending.wait()
-                    await self.context.terminated.set()
+                    await self.shared.end()
                     guard.start_soon(self._end_by_force, connections.cancel_scope)
                 guard.cancel_scope.cancel()
 
@@ -166,11 +120,10 @@ class _Server:
             self.statistics.refused_connections += 1
             await _turn_away(accepted)
             return
-        stream = _Stream(accepted)
+        stream = BoundedStream(accepted)
         self.streams.add(stream)
         try:
-            app = ASGIWrapper(cast(ASGIFramework, self.app))
-            await TCPServer(app, self.config, self.context, ConnectionState({}), cast(_HypercornStream, stream))
+            await serve_connection(self.shared, stream)
         except* Exception as group:  # noqa: BLE001 - a supervisor: one connection never ends the router
             self._note(group)
         finally:
@@ -187,14 +140,3 @@ class _Server:
 async def _turn_away(stream: trio.SocketStream) -> None:
     with trio.move_on_after(1), contextlib.suppress(trio.BrokenResourceError):
         await stream.send_all(_BUSY)
-
-
-def _hypercorn_config() -> Config:
-    config = Config()
-    config.accesslog = None
-    config.errorlog = log
-    config.include_server_header = False
-    config.keep_alive_timeout = IDLE_DEADLINE_S
-    config.keep_alive_max_requests = 1_000_000
-    config.websocket_max_message_size = 1024
-    return config

@@ -4,11 +4,12 @@ import json
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import trio
+import trio.testing
 
 from tests.unit.api.fake import FakeControl
 from weave.api.app import Statistics, build_app
@@ -64,12 +65,13 @@ def ask(method: str, target: str, body: object = None, *, control: FakeControl |
         with trio.fail_after(DEADLINE_S):
             return await ask_app(control or FakeControl(), method, target, body, **options)
 
-    said = trio.run(main)
+    said = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     assert said is not None
     return said
 
 
-def with_server(path: Path, test: Callable[[FakeControl], Awaitable[None]], statistics: Statistics | None = None) -> None:
+def with_server(path: Path, test: Callable[[FakeControl], Awaitable[None]],
+                statistics: Statistics | None = None) -> None:
     """Run a test beside a server on a real unix socket; the server must end at once when the test is over."""
     async def main() -> None:
         control = FakeControl()
@@ -87,20 +89,16 @@ async def converse(path: Path, octets: bytes) -> bytes:
     """Send octets over a connection, return everything that comes back until it is closed."""
     stream = await trio.open_unix_socket(path)
     async with stream:
-        try:
+        with suppress(trio.BrokenResourceError):
             await stream.send_all(octets)
-        except trio.BrokenResourceError:
-            pass
         return await read_all(stream)
 
 
 async def read_all(stream: trio.SocketStream) -> bytes:
     answer = bytearray()
-    try:
+    with suppress(trio.BrokenResourceError):
         async for chunk in stream:
             answer += chunk
-    except trio.BrokenResourceError:
-        pass
     return bytes(answer)
 
 
@@ -134,9 +132,7 @@ def router_in_thread(path: Path, control: FakeControl) -> Iterator[FakeControl]:
     try:
         yield control
     finally:
-        try:
+        with suppress(trio.RunFinishedError):
             token[0].run_sync_soon(control.stopped.set)
-        except trio.RunFinishedError:
-            pass
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
