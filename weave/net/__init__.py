@@ -1,0 +1,28 @@
+"""The kernel: bridge, VXLAN, forwarding entries, firewall, containers' interfaces. Only this package touches them.
+
+`Datapath` is the face: `async with Datapath.open(config) as datapath`, then `set_remotes`, `set_endpoints`, `attach`.
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weave.net.datapath import Datapath
+    from weave.net.model import (
+        Attachment,
+        AttachRequest,
+        BridgeState,
+        DatapathConfig,
+        Endpoint,
+        Remote,
+        Route,
+    )
+
+__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "Remote", "Route"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("weave.net.datapath" if name == "Datapath" else "weave.net.model"), name)

@@ -1,0 +1,234 @@
+"""Put a container's interface on the bridge. Blocking; runs on a thread inside the container's namespace.
+
+The cable is made by one message: its far end is born in the container's namespace, its near end is a port of the
+bridge. Whatever fails after that is undone. `host` is a connection to the host's namespace, `inside` one to the
+container's.
+
+    host                                   container
+    weave (bridge)                         ethwe
+      └── vethwe1a2b3c4d ════ veth ═════════┘   addresses, routes
+"""
+
+import errno
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from weave.addresses import IPInterface
+from weave.errors import EnvironmentFailure, LocalError
+from weave.net import naming, sysctl
+from weave.net.frames import announcement
+from weave.net.model import Attachment, AttachRequest, Route
+from weave.net.netlink import messages
+from weave.net.netlink.codec import Message
+from weave.net.netlink.connection import Netlink, NetlinkFailure
+from weave.net.netlink.constants import IFLA_BRPORT_LEARNING, IFLA_BRPORT_MODE, RT_TABLE_MAIN
+from weave.net.netlink.readings import Link, read_address, read_link, read_route
+from weave.net.plan import MULTICAST, Inside, plan_inside
+
+ALREADY_GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENXIO})
+LOOPBACK = 1
+"""The index of `lo` in every namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cable:
+    """An attachment to be made, with all that was left open decided."""
+
+    request: AttachRequest
+    bridge: int
+    mac: str
+    mtu: int
+    namespace: int
+    """Descriptor of the container's network namespace."""
+
+    @property
+    def host_interface(self) -> str:
+        """Name of the host's end."""
+        return naming.host_interface(self.request.container, self.request.interface)
+
+    def __str__(self) -> str:
+        return f"attach {self.request.interface} of container {self.request.container}"
+
+
+def attach(cable: Cable, host: Netlink, later: ExitStack) -> tuple[int, Attachment]:
+    """Make the interface as requested, or complete the one that is there; on failure all is as it was before.
+
+    Return also the index of the host's end; leave on `later` what is slow to clean up.
+    """
+    with Netlink() as inside:
+        present = _present(cable, host, inside)
+        if present is not None:
+            return _complete(cable, inside, present, later)
+        _create(cable, host)
+        try:
+            return _complete(cable, inside, _far_end(cable, inside), later)
+        except BaseException:
+            remove(cable.host_interface, host)
+            raise
+
+
+def remove(host_interface: str, host: Netlink) -> bool:
+    """Remove the host's end of a cable, and the other end with it; say whether there was one."""
+    link = _named(host, host_interface)
+    if link is None:
+        return False
+    try:
+        host.run([messages.delete_link(link.index)], f"remove {host_interface}")
+    except NetlinkFailure as exc:
+        if exc.code not in ALREADY_GONE:
+            raise
+    return True
+
+
+def remove_addresses(interface: str, addresses: Sequence[IPInterface]) -> None:
+    """Take addresses from an interface of the namespace that the thread is in; what is gone already is fine."""
+    with Netlink() as inside:
+        link = _named(inside, interface)
+        if link is None:
+            return
+        for refusal in inside.attempt([messages.delete_address(link.index, item) for item in addresses]):
+            if refusal.code not in ALREADY_GONE:
+                subject = f"remove {addresses[refusal.index]} from {interface}"
+                raise NetlinkFailure(subject, refusal.code, refusal.reason)
+
+
+def _present(cable: Cable, host: Netlink, inside: Netlink) -> Link | None:
+    """Return the far end where this very cable is there already; clear away one that leads elsewhere."""
+    near = _named(host, cable.host_interface)
+    if near is None:
+        return None
+    request = cable.request
+    if naming.owner_of(near.name, near.alias) not in (None, (request.container, request.interface)):
+        raise EnvironmentFailure(f"cannot {cable}: {near.name} belongs to {near.alias}; detach that first")
+    far = _named(inside, request.interface)
+    if far is not None and far.peer == near.index and near.peer == far.index:
+        _settle_near_end(cable, host, near.index)
+        return far
+    remove(near.name, host)
+    return None
+
+
+def _far_end(cable: Cable, inside: Netlink) -> Link:
+    link = _named(inside, cable.request.interface)
+    if link is None:
+        raise EnvironmentFailure(f"cannot {cable}: the interface vanished; is the container stopping?")
+    return link
+
+
+def _create(cable: Cable, host: Netlink) -> None:
+    request = cable.request
+    create = messages.create_veth(cable.host_interface, master=cable.bridge, mtu=cable.mtu, peer=request.interface,
+                                  peer_mac=cable.mac, namespace=cable.namespace)
+    try:
+        host.run([create], str(cable))
+    except NetlinkFailure as exc:
+        if exc.code == errno.EEXIST:
+            raise LocalError(f"cannot {cable}: the container has another interface of that name; "
+                             "choose another name") from exc
+        raise
+    try:
+        _settle_near_end(cable, host, 0)
+    except BaseException:
+        remove(cable.host_interface, host)
+        raise
+
+
+def _settle_near_end(cable: Cable, host: Netlink, index: int) -> None:
+    """Set what the host's end has beside its birth: options of the port, an alias, and no addresses of its own."""
+    request = cable.request
+    words = naming.alias(request.container, request.interface)
+    host.run(near_end_options(index, cable.host_interface, alias=words, hairpin=request.hairpin), str(cable))
+
+
+def near_end_options(index: int, name: str = "", *, alias: str | None = None, hairpin: bool = True) -> list[Message]:
+    """Return the messages that make a host's end, known by index or by name, a working port of the bridge."""
+    options = {IFLA_BRPORT_MODE: bytes([hairpin]), IFLA_BRPORT_LEARNING: b"\1"}
+    batch = [messages.set_port(index, options, name=name, alias=alias)]
+    if sysctl.has_ipv6():
+        batch.append(messages.set_no_link_local(index, name))
+    return [*batch, messages.set_up(index, name)]
+
+
+def _complete(cable: Cable, inside: Netlink, link: Link, later: ExitStack) -> tuple[int, Attachment]:
+    """Add what the far end lacks, and make it known."""
+    addresses = _addresses(inside, link.index)
+    missing = plan_inside(cable.request, addresses, _routes(inside, link.index))
+    _quieten(cable, [*addresses, *missing.addresses])
+    _configure(cable, inside, link, missing)
+    announce(link.name, link.mac, missing.addresses, later)
+    return link.peer, Attachment(
+        container=cable.request.container, interface=cable.request.interface, mac=link.mac,
+        addresses=tuple(sorted({*addresses, *missing.addresses}, key=lambda item: (item.version, int(item)))),
+        mtu=link.mtu, host_interface=cable.host_interface,
+    )
+
+
+def _quieten(cable: Cable, addresses: Sequence[IPInterface]) -> None:
+    try:
+        sysctl.prepare_container(cable.request.interface, ipv6=any(item.version == 6 for item in addresses))
+    except OSError as exc:
+        raise EnvironmentFailure(f"cannot {cable}: cannot write {exc.filename}: {exc.strerror}; "
+                                 "mount /proc/sys writable for the router") from exc
+
+
+def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> None:
+    """Bring the interface up with what it lacks; on failure, take the addresses back."""
+    steps: list[tuple[str, Message]] = [("bring up lo", messages.set_up(LOOPBACK)),
+                                        (f"bring up {link.name}", messages.set_up(link.index))]
+    steps += [(f"add address {item}", messages.add_address(link.index, item)) for item in missing.addresses]
+    steps += [(_route_step(route), messages.add_route(link.index, route.destination, route.gateway))
+              for route in missing.routes]
+    for refusal in inside.attempt([message for _, message in steps]):
+        step = steps[refusal.index][0]
+        if refusal.code == errno.EEXIST and step == _route_step(Route(MULTICAST)):
+            continue  # Of several interfaces, the first one carries the container's multicast.
+        inside.attempt([messages.delete_address(link.index, item) for item in missing.addresses])
+        raise NetlinkFailure(f"{cable}: {step}", refusal.code, refusal.reason)
+
+
+def _route_step(route: Route) -> str:
+    return f"add a route to {route.destination}"
+
+
+def _named(connection: Netlink, name: str) -> Link | None:
+    try:
+        return read_link(connection.query(messages.get_link(name), f"look up {name}"))
+    except NetlinkFailure as exc:
+        if exc.code == errno.ENODEV:
+            return None
+        raise
+
+
+def _addresses(connection: Netlink, index: int) -> list[IPInterface]:
+    """Return the addresses of a link that are not of the link alone."""
+    found = map(read_address, connection.dump(messages.dump_addresses(index), "list addresses"))
+    return [item.interface for item in found if item is not None and not item.interface.ip.is_link_local]
+
+
+def _routes(connection: Netlink, index: int) -> list[Route]:
+    """Return the routes through a link."""
+    versions = (4, 6) if sysctl.has_ipv6() else (4,)
+    found = [read_route(body) for version in versions
+             for body in connection.dump(messages.dump_routes(version), "list routes")]
+    return [Route(item.destination, item.gateway) for item in found
+            if item is not None and item.device == index and item.table == RT_TABLE_MAIN]
+
+
+def announce(interface: str, mac: str, addresses: Sequence[IPInterface], later: ExitStack) -> None:
+    """Tell the segment who has these addresses now; a network that is going down does not care.
+
+    The socket is closed later: the kernel waits for all processors when it closes a packet socket.
+    """
+    if not addresses:
+        return
+    octets = messages.mac_octets(mac)
+    try:
+        raw = later.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0))
+        raw.bind((interface, 0))
+        for item in addresses:
+            raw.send(announcement(octets, item.ip))
+    except OSError as exc:
+        if exc.errno not in {*ALREADY_GONE, errno.ENETDOWN, errno.ENOBUFS}:
+            raise EnvironmentFailure(f"cannot announce {interface}: {exc.strerror}; CAP_NET_RAW is needed") from exc

@@ -1,0 +1,127 @@
+"""The containers of this host: their cables, found in the kernel, made and removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from weave.addresses import IPAddress, IPInterface
+from weave.errors import LocalError
+from weave.net import attaching, host, limits, naming
+from weave.net.attaching import Cable
+from weave.net.model import Attachment, AttachRequest, DatapathConfig
+from weave.net.namespace import identity, namespace, run_there, run_there_async
+from weave.net.netlink import messages
+from weave.net.netlink.connection import Netlink
+
+Key = tuple[str, str]
+"""Container and interface."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    index: int
+    """Of the host's end: another one under the same name is another cable."""
+    attachment: Attachment
+
+
+class Cables:
+    """Own the cables between containers and the bridge."""
+
+    def __init__(self, config: DatapathConfig, mtu: int, netlink: Netlink, where: int | None) -> None:
+        self.made = 0
+        self.removed = 0
+        self._config = config
+        self._mtu = mtu
+        self._netlink = netlink
+        self._namespace = where
+        self._identity = identity(where)
+        self._known: dict[Key, _Known] = {}
+        self._turns = trio.Semaphore(limits.KERNEL_JOBS)
+
+    def look(self) -> list[Attachment]:
+        """Return the containers on the bridge, sorted; those that went are forgotten."""
+        known: dict[Key, _Known] = {}
+        for near in host.near_ends(self._netlink):
+            key = (near.container, near.interface)
+            remembered = self._known.get(key)
+            if remembered is not None and remembered.index == near.link.index:
+                known[key] = remembered
+                continue
+            found = host.read_attachment(self._netlink, near)
+            if found is not None:
+                known[key] = _Known(near.link.index, found)
+        self._known = known
+        return [known[key].attachment for key in sorted(known)]
+
+    def settle(self, bridge: int) -> int:
+        """Plug cables in again that fell off the bridge, because it was removed; return how many."""
+        fallen = [near for near in host.near_ends(self._netlink) if near.link.master != bridge]
+        for near in fallen:
+            batch = [messages.set_master(near.link.index, bridge), *attaching.near_end_options(near.link.index)]
+            self._netlink.run(batch, f"plug {near.container} into the bridge again")
+        return len(fallen)
+
+    def local(self) -> tuple[frozenset[bytes], dict[IPAddress, bytes]]:
+        """Return the MACs, and the MAC of each address, of the containers we know."""
+        found = [(messages.mac_octets(known.attachment.mac), known.attachment) for known in self._known.values()]
+        neighbours = {item.ip: mac for mac, attachment in found for item in attachment.addresses}
+        return frozenset(mac for mac, _ in found), neighbours
+
+    async def attach(self, request: AttachRequest, bridge: int) -> Attachment:
+        """Put a container on the bridge, or complete what is there; on failure all is as it was."""
+        mac, mtu = self._decide(request)
+        with namespace(request.netns) as descriptor:
+            if identity(descriptor) == self._identity:
+                raise LocalError(f"{request.netns} is the host's own network namespace, not a container's; "
+                                 "a container on the host's network needs no attachment (use `weave expose`)")
+            cable = Cable(request, bridge, mac, mtu, descriptor)
+            async with self._turns:
+                with run_there(self._namespace, Netlink) as socket:
+                    index, attachment = await run_there_async(descriptor, partial(attaching.attach, cable, socket))
+        self._known[request.container, request.interface] = _Known(index, attachment)
+        self.made += 1
+        return attachment
+
+    async def detach(self, container: str, interface: str) -> bool:
+        """Take a container off the bridge; say whether it was on it."""
+        self._known.pop((container, interface), None)
+        name = naming.host_interface(container, interface)
+        async with self._turns:
+            with run_there(self._namespace, Netlink) as socket:
+                gone = await run_there_async(None, lambda _: attaching.remove(name, socket))
+        self.removed += gone
+        return gone
+
+    async def remove_addresses(self, container: str, interface: str, netns: Path | int | None,
+                               addresses: Sequence[IPInterface]) -> None:
+        """Take addresses from a container that stays; what is gone already is fine."""
+        where = netns if netns is not None else self._find_namespace(container, interface)
+        if where is None:
+            return
+        with namespace(where) as descriptor:
+            await run_there_async(descriptor, lambda _: attaching.remove_addresses(interface, addresses))
+        known = self._known.get((container, interface))
+        if known is not None:
+            kept = tuple(item for item in known.attachment.addresses if item not in addresses)
+            self._known[container, interface] = replace(known, attachment=replace(known.attachment, addresses=kept))
+
+    def _find_namespace(self, container: str, interface: str) -> Path | None:
+        for near in host.near_ends(self._netlink):
+            if (near.container, near.interface) == (container, interface) and near.link.peer_namespace is not None:
+                return host.find_namespace(self._netlink, near.link.peer_namespace)
+        return None
+
+    def _decide(self, request: AttachRequest) -> tuple[str, int]:
+        """Return the MAC and MTU of an interface; refuse what cannot be."""
+        naming.check_container(request.container)
+        naming.check_interface(request.interface)
+        mtu = request.mtu or self._mtu
+        least = limits.MIN_MTU_V6 if any(item.version == 6 for item in request.addresses) else limits.MIN_MTU
+        if not least <= mtu <= self._mtu:
+            raise LocalError(f"an MTU of {mtu} is not possible here; choose one between {least} and {self._mtu}, which "
+                             "is what the underlay carries")
+        mac = request.mac or naming.container_mac(request.container, request.interface, self._config.peer)
+        return naming.check_mac(mac), mtu

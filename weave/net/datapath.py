@@ -1,0 +1,200 @@
+"""The face of the kernel's side of one host.
+
+Wanted state lives here, real state in the kernel; every call computes the difference and applies it, so that doing a
+thing twice changes nothing. Closing leaves everything as it is: containers keep talking while the router is away, and
+the next router adopts what it finds.
+
+Attachments run beside the rest, each on a thread inside its container's namespace; two calls for one interface of a
+container must not overlap (their caller lets one through at a time).
+"""
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from weave.addresses import IPAddress, IPInterface
+from weave.errors import EnvironmentFailure
+from weave.logs import fields
+from weave.net import host, limits, naming, nft, sysctl
+from weave.net.cables import Cables
+from weave.net.exposure import Exposure
+from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, Remote
+from weave.net.namespace import run_there
+from weave.net.netlink import messages
+from weave.net.netlink.connection import Netlink
+from weave.net.overlay import Overlay
+from weave.net.plan import Local
+
+log = logging.getLogger("weave.net")
+
+
+class Datapath:
+    """Own everything of ours in the kernel of one host."""
+
+    def __init__(self, config: DatapathConfig, netlink: Netlink, mtu: int, where: int | None) -> None:
+        self._config = config
+        self._netlink = netlink
+        self._namespace = where
+        self._overlay = Overlay(config, mtu, netlink, where)
+        self._cables = Cables(config, mtu, netlink, where)
+        self._exposure = Exposure(config, self._overlay, netlink, where)
+        self._underlay: tuple[float, tuple[IPAddress, ...]] | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: DatapathConfig, *, netns: int | None = None) -> AsyncIterator["Datapath"]:
+        """Take over what an earlier router left in the kernel, and complete it.
+
+        Works in the network namespace of the calling thread, or in that of the descriptor `netns`, which must stay
+        open. What can be missing on a host (rights, kernel features, `nft`) is an `EnvironmentFailure` here.
+        """
+        nft.require_nft(elsewhere=netns is not None)
+        with run_there(netns, Netlink) as netlink:
+            mtu = config.mtu
+            if mtu is None:
+                mtu = host.underlay(netlink, (config.bridge, config.vxlan, config.vxlan6))[1]
+            datapath = cls(config, netlink, mtu, netns)
+            await datapath._adopt()
+            yield datapath
+
+    async def _adopt(self) -> None:
+        await self._overlay.open()
+        self._exposure.adopt()
+        self._cables.settle(self._overlay.bridge)
+        found = self._cables.look()
+        await self._tell_local()
+        log.info("datapath open", extra=fields(bridge=self._config.bridge, mtu=self.mtu, containers=len(found)))
+
+    @property
+    def mtu(self) -> int:
+        """Return the MTU of the segment: of the bridge and, unless asked otherwise, of containers."""
+        return self._overlay.mtu
+
+    @property
+    def bridge_mac(self) -> str:
+        """Return the MAC of the bridge, behind which the host's own addresses are."""
+        return naming.bridge_mac(self._config.peer)
+
+    # The other hosts
+
+    async def reconcile(self) -> None:
+        """Read everything of ours from the kernel and repair what differs from what is wanted."""
+        await self._overlay.reconcile()
+        self._exposure.settle()
+        self._cables.settle(self._overlay.bridge)
+        self._cables.look()
+        await self._tell_local()
+
+    async def set_remotes(self, remotes: Sequence[Remote]) -> None:
+        """Make these the peers with which plain VXLAN is exchanged: broadcasts go to them, nobody else gets in."""
+        await self._overlay.set_remotes(remotes)
+
+    async def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """Make these the interfaces on other hosts; one whose peer is no remote gets no entry."""
+        await self._overlay.set_endpoints(endpoints)
+
+    def underlay_addresses(self) -> tuple[IPAddress, ...]:
+        """Return the addresses other hosts may reach us at, the likeliest first; believed for some seconds."""
+        now = trio.current_time()
+        if self._underlay is None or self._underlay[0] < now:
+            own = (self._config.bridge, self._config.vxlan, self._config.vxlan6)
+            self._underlay = now + limits.UNDERLAY_CACHE_S, host.underlay(self._netlink, own)[0]
+        return self._underlay[1]
+
+    # Containers
+
+    async def attach(self, request: AttachRequest) -> Attachment:
+        """Put a container on the bridge; asked again, add what it lacks. On failure all is as it was before.
+
+        Once begun it is not cancelled: the caller learns the outcome and undoes it.
+        """
+        attachment = await self._cables.attach(request, self._overlay.bridge)
+        await self._tell_local_whatever_happens()
+        return attachment
+
+    async def detach(self, container: str, interface: str) -> None:
+        """Take a container's interface off the bridge; one that is gone already is no failure."""
+        await self._cables.detach(container, interface)
+        await self._tell_local_whatever_happens()
+
+    async def remove_addresses(self, container: str, interface: str, netns: Path | int | None,
+                               addresses: Sequence[IPInterface]) -> None:
+        """Take addresses from a container that stays on the bridge; those it lacks are no failure."""
+        await self._cables.remove_addresses(container, interface, netns, addresses)
+        await self._tell_local_whatever_happens()
+
+    async def attachments(self) -> list[Attachment]:
+        """Return the containers on the bridge, as found in the kernel, sorted by container and interface."""
+        found = self._cables.look()
+        await trio.lowlevel.checkpoint()
+        return found
+
+    # The host itself
+
+    async def add_bridge_address(self, interface: IPInterface) -> None:
+        """Give the bridge an address, for the containers of this host and for the host itself."""
+        if await self._exposure.add(interface):
+            await self._tell_local()
+
+    async def remove_bridge_address(self, interface: IPInterface) -> None:
+        """Take an address from the bridge; one it lacks is no failure."""
+        if self._exposure.remove(interface):
+            await self._tell_local()
+
+    async def expose(self, interface: IPInterface, *, masquerade: bool = True) -> None:
+        """Give the host an address on the segment and, if wished, lend its others to the subnet (NAT)."""
+        await self.add_bridge_address(interface)
+        await self._exposure.masquerade(interface, wanted=masquerade)
+
+    async def hide(self, interface: IPInterface) -> None:
+        """Undo `expose`."""
+        await self._exposure.masquerade(interface, wanted=False)
+        await self.remove_bridge_address(interface)
+
+    async def wipe(self) -> None:
+        """Remove everything that is ours from the kernel; the datapath is of no use afterwards."""
+        for attachment in self._cables.look():
+            await self._cables.detach(attachment.container, attachment.interface)
+        await self._overlay.wipe()
+
+    # Looking
+
+    def bridge_state(self) -> BridgeState:
+        """Return the bridge as the kernel has it."""
+        link = host.link_at(self._netlink, self._overlay.bridge)
+        return BridgeState(link.name, link.mac, link.mtu,
+                           tuple(host.interface_addresses(self._netlink, link.index)),
+                           run_there(self._namespace, sysctl.bridge_is_filtered))
+
+    def counters(self) -> Mapping[str, int]:
+        """Return what is counted, by names fit for metrics; `guard_dropped` as of the last `reconcile`."""
+        actual = self._overlay.table.actual
+        return {
+            "attached_total": self._cables.made,
+            "detached_total": self._cables.removed,
+            "netlink_messages_total": self._netlink.sent,
+            "netlink_refused_total": self._netlink.refused,
+            "forwarding_resyncs_total": self._overlay.resyncs,
+            "device_steps_total": self._overlay.device_steps,
+            "firewall_changes_total": self._overlay.firewall.changes,
+            "guard_dropped_total": self._overlay.firewall.dropped,
+            "remote_endpoints": len(actual.tunnels),
+            "remote_hosts": len(actual.floods),
+            "neighbours": len(actual.neighbours),
+        }
+
+    async def _tell_local(self) -> None:
+        macs, neighbours = self._cables.local()
+        bridge = messages.mac_octets(self.bridge_mac)
+        await self._overlay.set_local(Local(macs | {bridge}, neighbours, self._exposure.own))
+
+    async def _tell_local_whatever_happens(self) -> None:
+        """Note what has happened; where that fails, the next change repairs it: it is not the caller's failure."""
+        with trio.CancelScope(shield=True):
+            try:
+                await self._tell_local()
+            except EnvironmentFailure as exc:
+                log.warning("local addresses are not answered for yet", extra=fields(reason=exc))

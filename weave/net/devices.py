@@ -1,0 +1,141 @@
+"""Keep the bridge and its VXLAN devices as wanted. Blocking, cold.
+
+    containers ── veth ──┐
+    host's addresses ── weave ──┬── vxlan-6784    peers with an IPv4 underlay address
+                                └── vxlan6-6784   peers with an IPv6 one, made when there are any
+
+The VXLAN ports are isolated from each other: a frame that came from a peer never leaves to another peer.
+"""
+
+import errno
+import sys
+from collections.abc import Collection, Mapping
+
+from weave.errors import EnvironmentFailure
+from weave.net import limits, naming
+from weave.net.model import DatapathConfig
+from weave.net.netlink import constants as nl
+from weave.net.netlink import messages
+from weave.net.netlink.codec import Message
+from weave.net.netlink.connection import Netlink, NetlinkFailure
+from weave.net.netlink.readings import Link, read_link
+from weave.net.plan import Alter, Create, Device, DeviceStep, DeviceWish, Foreign, Remove, plan_devices
+
+_ON, _OFF = b"\1", b"\0"
+_UNSPECIFIED = bytes(16)
+
+BRIDGE_OPTIONS = {
+    nl.IFLA_BR_STP_STATE: bytes(4),
+    nl.IFLA_BR_MCAST_SNOOPING: _OFF,
+}
+TUNNEL_PORT = {
+    nl.IFLA_BRPORT_MODE: _OFF,
+    nl.IFLA_BRPORT_LEARNING: _OFF,
+    nl.IFLA_BRPORT_UNICAST_FLOOD: _ON,
+    nl.IFLA_BRPORT_MCAST_FLOOD: _ON,
+    nl.IFLA_BRPORT_BCAST_FLOOD: _ON,
+    nl.IFLA_BRPORT_NEIGH_SUPPRESS: _ON,
+    nl.IFLA_BRPORT_ISOLATED: _ON,
+}
+
+
+def wishes(config: DatapathConfig, mtu: int, versions: Collection[int], *, ipv6: bool) -> list[DeviceWish]:
+    """Return the devices of this host, with a VXLAN device for each family of underlay addresses."""
+    bridge = DeviceWish(config.bridge, "bridge", naming.bridge_mac(config.peer), mtu, options=BRIDGE_OPTIONS)
+    tunnels = [_tunnel(config, version, mtu, silent=ipv6) for version in sorted(versions)]
+    return [bridge, *tunnels]
+
+
+def _tunnel(config: DatapathConfig, version: int, mtu: int, *, silent: bool) -> DeviceWish:
+    """Return a VXLAN device that learns nothing.
+
+    The kernel's default of not setting DF on IPv4 stays: over an underlay smaller than promised, large frames are
+    fragmented and arrive, slowly, instead of vanishing; a sender that sets DF itself is told the smaller MTU.
+    """
+    name = config.vxlan if version == 4 else config.vxlan6
+    birth = {
+        nl.IFLA_VXLAN_ID: config.vni.to_bytes(4, sys.byteorder),
+        nl.IFLA_VXLAN_PORT: config.port.to_bytes(2),
+        nl.IFLA_VXLAN_LEARNING: _OFF,
+        nl.IFLA_VXLAN_UDP_CSUM: _OFF,
+        nl.IFLA_VXLAN_UDP_ZERO_CSUM6_RX: _ON,
+        nl.IFLA_VXLAN_COLLECT_METADATA: _OFF,
+    }
+    return DeviceWish(
+        name, "vxlan", naming.tunnel_mac(name, config.peer), mtu, birth=birth,
+        unseen={nl.IFLA_VXLAN_LOCAL6: _UNSPECIFIED} if version == 6 else {},
+        master=config.bridge, port=TUNNEL_PORT, silent=silent,
+    )
+
+
+def reconcile(wanted: list[DeviceWish], netlink: Netlink) -> tuple[dict[str, Link], int]:
+    """Make the devices as wanted; return them by name, and how many steps it took."""
+    taken = 0
+    for _ in range(limits.SETTLE_ROUNDS):
+        links = {wish.name: link for wish in wanted if (link := find(netlink, wish.name)) is not None}
+        steps = plan_devices(wanted, _devices(links))
+        if not steps:
+            return links, taken
+        taken += len(steps)
+        for step in steps:
+            _apply(step, netlink, links)
+    names = ", ".join(wish.name for wish in wanted)
+    raise EnvironmentFailure(f"cannot set up {names}: something else keeps changing them; is another network manager "
+                             "or another router in this network namespace?")
+
+
+def find(netlink: Netlink, name: str) -> Link | None:
+    """Return the device of that name, or None."""
+    try:
+        return read_link(netlink.query(messages.get_link(name), f"look up {name}"))
+    except NetlinkFailure as exc:
+        if exc.code == errno.ENODEV:
+            return None
+        raise
+
+
+def _devices(links: Mapping[str, Link]) -> dict[str, Device]:
+    names = {link.index: name for name, link in links.items()}
+    return {
+        name: Device(
+            index=link.index, kind=link.kind, mac=link.mac, mtu=link.mtu, is_up=link.is_up,
+            master=names.get(link.master, str(link.master)) if link.master else None,
+            is_silent=link.address_mode in (None, nl.IN6_ADDR_GEN_MODE_NONE), data=link.data, port=link.port,
+        )
+        for name, link in links.items()
+    }
+
+
+def _apply(step: DeviceStep, netlink: Netlink, links: Mapping[str, Link]) -> None:
+    match step:
+        case Foreign(name, kind, wanted):
+            raise EnvironmentFailure(f"cannot make the {wanted} {name}: a device of that name and kind "
+                                     f"{kind or 'unknown'} exists; remove it (ip link delete {name})")
+        case Remove(name, index):
+            netlink.run([messages.delete_link(index)], f"remove {name}")
+        case Create(wish):
+            data = {**wish.birth, **wish.unseen, **wish.options}
+            create = messages.create_link(wish.name, wish.kind, wish.mac, data)
+            netlink.run([create], f"make the {wish.kind} {wish.name}")
+        case Alter():
+            netlink.run(_alterations(step, links), f"set up {step.name}")
+
+
+def _alterations(step: Alter, links: Mapping[str, Link]) -> list[Message]:
+    """Return the messages of a change; the device comes up last, with all its options set."""
+    found: list[Message] = []
+    if step.mac is not None:
+        found.append(messages.set_mac(step.index, step.mac))
+    if step.mtu is not None:
+        found.append(messages.set_mtu(step.index, step.mtu))
+    if step.options:
+        found.append(messages.set_data(step.index, step.kind, step.options))
+    if step.silence:
+        found.append(messages.set_no_link_local(step.index))
+    if step.master is not None and step.master in links:
+        found.append(messages.set_master(step.index, links[step.master].index))
+    if step.port:
+        found.append(messages.set_port(step.index, step.port))
+    if step.up:
+        found.append(messages.set_up(step.index))
+    return found

@@ -1,0 +1,92 @@
+"""The host's own addresses on the segment: on the bridge, with or without lending them to the rest of the world."""
+
+import errno
+import logging
+from functools import partial
+
+from weave.addresses import IPAddress, IPInterface
+from weave.errors import EnvironmentFailure
+from weave.logs import fields
+from weave.net import attaching, host, naming, sysctl
+from weave.net.model import DatapathConfig
+from weave.net.namespace import run_there, run_there_async
+from weave.net.netlink import messages
+from weave.net.netlink.connection import Netlink, NetlinkFailure
+from weave.net.overlay import Overlay
+
+log = logging.getLogger("weave.net")
+
+
+class Exposure:
+    """Own the addresses of the bridge."""
+
+    def __init__(self, config: DatapathConfig, overlay: Overlay, netlink: Netlink, where: int | None) -> None:
+        self._config = config
+        self._overlay = overlay
+        self._netlink = netlink
+        self._namespace = where
+        self._addresses: set[IPInterface] = set()
+
+    @property
+    def addresses(self) -> tuple[IPInterface, ...]:
+        """Return the addresses of the bridge, in order."""
+        return tuple(sorted(self._addresses, key=lambda item: (item.version, int(item))))
+
+    @property
+    def own(self) -> frozenset[IPAddress]:
+        """Return the same without their prefixes."""
+        return frozenset(item.ip for item in self._addresses)
+
+    def adopt(self) -> None:
+        """Take over the addresses that the bridge has."""
+        self._addresses = set(host.interface_addresses(self._netlink, self._overlay.bridge))
+
+    def settle(self) -> None:
+        """Give the bridge the addresses it lacks."""
+        lacking = sorted(self._addresses - set(host.interface_addresses(self._netlink, self._overlay.bridge)))
+        self._add(lacking)
+
+    async def add(self, interface: IPInterface) -> bool:
+        """Give the bridge an address; say whether that was new."""
+        if interface in self._addresses:
+            return False
+        self._add([interface])
+        self._addresses.add(interface)
+        name, mac = self._config.bridge, naming.bridge_mac(self._config.peer)
+        await run_there_async(self._namespace, partial(attaching.announce, name, mac, [interface]))
+        return True
+
+    def remove(self, interface: IPInterface) -> bool:
+        """Take an address from the bridge; say whether it had it."""
+        known = interface in self._addresses
+        self._addresses.discard(interface)
+        self._netlink.attempt([messages.delete_address(self._overlay.bridge, interface)])
+        return known
+
+    async def masquerade(self, interface: IPInterface, *, wanted: bool) -> None:
+        """Lend the host's address to the subnet of an address, or stop it when no exposed address needs it."""
+        before = self._overlay.firewall.masqueraded
+        after = before | {interface.network} if wanted else before - {interface.network}
+        if after == before:
+            return
+        await self._overlay.set_masqueraded(after)
+        if wanted and interface.version == 4:
+            self._forward_packets()
+        elif wanted:
+            log.info("IPv6 forwarding is left as it is: switching it on makes a host ignore the routers of its own "
+                     "network; set net.ipv6.conf.all.forwarding=1 where that is fine",
+                     extra=fields(subnet=interface.network))
+
+    def _forward_packets(self) -> None:
+        try:
+            if run_there(self._namespace, sysctl.enable_forwarding):
+                log.info("IPv4 forwarding switched on, for exposed subnets", extra=fields(bridge=self._config.bridge))
+        except OSError as exc:
+            raise EnvironmentFailure(f"cannot switch on IPv4 forwarding: {exc.strerror}; "
+                                     "set net.ipv4.ip_forward=1 by hand") from exc
+
+    def _add(self, interfaces: list[IPInterface]) -> None:
+        batch = [messages.add_address(self._overlay.bridge, item) for item in interfaces]
+        for refusal in self._netlink.attempt(batch):
+            if refusal.code != errno.EEXIST:
+                raise NetlinkFailure(f"give {interfaces[refusal.index]} to the bridge", refusal.code, refusal.reason)

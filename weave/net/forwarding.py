@@ -1,0 +1,126 @@
+"""Program forwarding entries and neighbours, and remember what the kernel has. Blocking, hot.
+
+For a remote endpoint three entries stand together (the kernel answers ARP for it only with all three):
+
+    fdb of the VXLAN device   MAC -> underlay address
+    fdb of the bridge         MAC -> port of the VXLAN device, marked as learned from outside so that it never ages
+    neighbour of the bridge   address -> MAC, marked with our protocol number
+
+A MAC of zeros stands for everything unknown: one entry for each peer (head-end replication).
+"""
+
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeVar
+
+from weave.addresses import IPAddress
+from weave.net.limits import PROGRAM_SLICE
+from weave.net.model import Forwarding
+from weave.net.netlink import messages
+from weave.net.netlink.codec import Message
+from weave.net.netlink.connection import Netlink, NetlinkFailure
+from weave.net.netlink.constants import NTF_EXT_LEARNED
+from weave.net.netlink.readings import read_forward, read_neighbour
+from weave.net.plan import ForwardingChange
+
+T = TypeVar("T")
+FLOOD = bytes(6)
+_NOWHERE: Mapping[int, IPAddress] = {4: IPv4Address(0), 6: IPv6Address(0)}
+"""Stands for the underlay address of an entry that lacks one of its halves: it is set, or removed, altogether."""
+_GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
+
+
+class ForwardingTable:
+    """Own the forwarding entries of the VXLAN devices and the neighbours of the bridge."""
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+        self._bridge = 0
+        self._tunnels: dict[int, int] = {}
+        self._floods: set[IPAddress] = set()
+        self._macs: dict[bytes, IPAddress] = {}
+        self._neighbours: dict[IPAddress, bytes] = {}
+
+    @property
+    def actual(self) -> Forwarding:
+        """Return what the kernel has, to the best of our knowledge."""
+        return Forwarding(frozenset(self._floods), self._macs, self._neighbours)
+
+    def read(self, bridge: int, tunnels: Mapping[int, int]) -> None:
+        """Read everything from the kernel; `tunnels` are the VXLAN devices by family of their underlay."""
+        self._bridge, self._tunnels = bridge, dict(tunnels)
+        self._floods, self._macs, self._neighbours = set(), {}, {}
+        for version, device in sorted(tunnels.items()):
+            self._read_tunnel(version, device)
+        for version in (4, 6):
+            bodies = self._netlink.dump(messages.dump_neighbours(version), "list neighbours")
+            for found in map(read_neighbour, bodies):
+                if found is not None and found.device == bridge and found.protocol == messages.PROTOCOL:
+                    self._neighbours[found.address] = messages.mac_octets(found.mac)
+
+    def _read_tunnel(self, version: int, device: int) -> None:
+        halves: dict[bytes, list[IPAddress | None]] = {}
+        for body in self._netlink.dump(messages.dump_forwarding(device), "list forwarding entries"):
+            found = read_forward(body)
+            mac = messages.mac_octets(found.mac)
+            if found.device != device:
+                continue
+            if mac == FLOOD and found.vtep is not None:
+                self._floods.add(found.vtep)
+            elif found.vtep is not None or (found.in_bridge and found.flags & NTF_EXT_LEARNED):
+                halves.setdefault(mac, []).append(found.vtep)
+        for mac, vteps in halves.items():
+            known = [vtep for vtep in vteps if vtep is not None]
+            self._macs[mac] = known[0] if len(known) == 1 and len(vteps) == 2 else _NOWHERE[version]
+
+    def apply(self, change: ForwardingChange) -> Iterator[int]:
+        """Apply a change in slices, yielding after each how many messages it was.
+
+        The memory follows the kernel slice by slice; after an error, `read` before the next change.
+        """
+        for vteps in _slices(change.floods):
+            yield self._set([messages.add_flood(self._tunnels[vtep.version], FLOOD, vtep) for vtep in vteps])
+            self._floods.update(vteps)
+        for tunnels in _slices(change.tunnels):
+            yield self._set([message for mac, vtep in tunnels for message in self._tunnel(mac, vtep)])
+            self._macs.update(tunnels)
+        for neighbours in _slices(change.neighbours):
+            yield self._set([messages.set_neighbour(self._bridge, ip, mac) for ip, mac in neighbours])
+            self._neighbours.update(neighbours)
+        for neighbours in _slices(change.gone_neighbours):
+            yield self._remove([messages.delete_neighbour(self._bridge, ip, mac) for ip, mac in neighbours])
+            for ip, _ in neighbours:
+                del self._neighbours[ip]
+        for tunnels in _slices(change.gone_tunnels):
+            yield self._remove([message for mac, vtep in tunnels for message in self._no_tunnel(mac, vtep)])
+            for mac, vtep in tunnels:
+                if self._macs.get(mac) == vtep:
+                    del self._macs[mac]
+        for vteps in _slices(change.gone_floods):
+            yield self._remove([messages.delete_tunnel(self._tunnels[vtep.version], FLOOD, vtep) for vtep in vteps])
+            self._floods.difference_update(vteps)
+
+    def _tunnel(self, mac: bytes, vtep: IPAddress) -> tuple[Message, Message]:
+        device = self._tunnels[vtep.version]
+        return messages.set_tunnel(device, mac, vtep), messages.set_port_of(device, mac)
+
+    def _no_tunnel(self, mac: bytes, vtep: IPAddress) -> tuple[Message, Message]:
+        device = self._tunnels[vtep.version]
+        return messages.delete_port_of(device, mac), messages.delete_tunnel(device, mac, vtep)
+
+    def _set(self, batch: Sequence[Message]) -> int:
+        return self._run(batch, "program forwarding", frozenset({errno.EEXIST}))
+
+    def _remove(self, batch: Sequence[Message]) -> int:
+        return self._run(batch, "remove forwarding", _GONE)
+
+    def _run(self, batch: Sequence[Message], subject: str, harmless: frozenset[int]) -> int:
+        for refusal in self._netlink.attempt(batch):
+            if refusal.code not in harmless:
+                raise NetlinkFailure(subject, refusal.code, refusal.reason)
+        return len(batch)
+
+
+def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start:start + PROGRAM_SLICE] for start in range(0, len(items), PROGRAM_SLICE))

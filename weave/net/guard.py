@@ -1,0 +1,218 @@
+"""Write our nftables tables as JSON, and plan how to get there. Pure.
+
+    table inet weave        set vteps4, vteps6: underlay addresses of the peers we exchange plain VXLAN with
+      chain guard (input)   from the bridge: drop · from a vtep: accept · anybody else: drop
+    table inet weave_nat    only while a subnet is exposed with masquerading, because a NAT chain
+      chain masquerade      switches on connection tracking for the whole host
+
+Rules carry a comment with a digest of what they say; what a listing shows is compared by comments and set elements,
+because the JSON of a rule as listed differs between versions of nft.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2s
+from ipaddress import ip_address, ip_network
+from json import dumps
+
+from weave.addresses import IPAddress, IPNetwork
+from weave.errors import EnvironmentFailure
+
+GUARD_TABLE = "weave"
+NAT_TABLE = "weave_nat"
+FAMILY = "inet"
+VTEPS = {4: "vteps4", 6: "vteps6"}
+_SET_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
+_PROTOCOL = {4: "ip", 6: "ip6"}
+BEFORE_FILTER = -10
+SOURCE_NAT = 100
+NAT_MARK = "masquerade "
+
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; `comment` is what we know it by."""
+
+    chain: str
+    comment: str
+    expression: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One base chain."""
+
+    name: str
+    kind: str
+    hook: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of ours as it should be."""
+
+    name: str
+    sets: Mapping[str, frozenset[IPAddress]]
+    chains: tuple[Chain, ...]
+    rules: tuple[Rule, ...]
+
+    @property
+    def shape(self) -> "Shape":
+        """Return what a listing of this table must show."""
+        return Shape({name: self.sets[name] for name in sorted(self.sets)},
+                     tuple((rule.chain, rule.comment) for rule in self.rules))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A table as a listing shows it."""
+
+    sets: Mapping[str, frozenset[IPAddress]]
+    rules: tuple[tuple[str, str], ...]
+    """Chain and comment of each rule, in order."""
+
+
+def guard_table(vteps: Iterable[IPAddress], *, bridge: str, port: int) -> Table:
+    """Return the table that drops VXLAN from anybody who is not a peer that may send it in plain."""
+    addresses = frozenset(vteps)
+    vxlan = _match(_field("udp", "dport"), port)
+    return Table(
+        GUARD_TABLE,
+        {name: frozenset(ip for ip in addresses if ip.version == version) for version, name in VTEPS.items()},
+        (Chain("guard", "filter", "input", BEFORE_FILTER),),
+        (
+            _rule("guard", "VXLAN of containers", _match({"meta": {"key": "iifname"}}, bridge), vxlan,
+                  *_COUNT_AND_DROP),
+            *(_rule("guard", f"VXLAN of IPv{version} peers", vxlan,
+                    _match(_field(_PROTOCOL[version], "saddr"), f"@{name}"), {"accept": None})
+              for version, name in VTEPS.items()),
+            _rule("guard", "VXLAN of strangers", vxlan, *_COUNT_AND_DROP),
+        ),
+    )
+
+
+def nat_table(subnets: Iterable[IPNetwork], *, bridge: str) -> Table | None:
+    """Return the table that lends the host's address to these subnets, or None for no subnet.
+
+    Traffic between a subnet and the rest of the world is masqueraded in both directions: containers need no route
+    back to where it came from.
+    """
+    rules: list[Rule] = []
+    for subnet in sorted(subnets, key=lambda net: (net.version, net)):
+        protocol = _PROTOCOL[subnet.version]
+        source, destination = _field(protocol, "saddr"), _field(protocol, "daddr")
+        bridge_out = {"meta": {"key": "oifname"}}
+        inside = {"prefix": {"addr": str(subnet.network_address), "len": subnet.prefixlen}}
+        mark = f"{NAT_MARK}{subnet}"
+        rules += [
+            _rule("masquerade", f"{mark} in", _match(bridge_out, bridge), _match(destination, inside),
+                  _match(source, inside, "!="), {"masquerade": None}),
+            _rule("masquerade", f"{mark} out", _match(bridge_out, bridge, "!="), _match(source, inside),
+                  _match(destination, inside, "!="), {"masquerade": None}),
+        ]
+    if not rules:
+        return None
+    return Table(NAT_TABLE, {}, (Chain("masquerade", "nat", "postrouting", SOURCE_NAT),), tuple(rules))
+
+
+def masqueraded(shape: Shape | None) -> frozenset[IPNetwork]:
+    """Return the subnets that a listed table masquerades."""
+    comments = () if shape is None else (comment for _, comment in shape.rules)
+    found = []
+    for comment in comments:
+        words = comment.removeprefix(NAT_MARK).split(" ")
+        if comment.startswith(NAT_MARK) and len(words) >= 2:
+            try:
+                found.append(ip_network(words[0]))
+            except ValueError:
+                continue
+    return frozenset(found)
+
+
+def vteps_of(shape: Shape | None) -> frozenset[IPAddress]:
+    """Return the peers that a listed table lets through."""
+    return frozenset() if shape is None else frozenset[IPAddress]().union(*shape.sets.values())
+
+
+def plan_table(name: str, wanted: Table | None, actual: Shape | None) -> list[Json]:
+    """Return the commands of one transaction from what a listing shows (None: no table) to what is wanted."""
+    if wanted is None:
+        return [] if actual is None else [{"delete": _table(name)}]
+    if actual is None or actual.rules != wanted.shape.rules or actual.sets.keys() != wanted.sets.keys():
+        return _replace(wanted)
+    commands: list[Json] = []
+    for key in sorted(wanted.sets):
+        commands += _element_commands("delete", name, key, actual.sets[key] - wanted.sets[key])
+        commands += _element_commands("add", name, key, wanted.sets[key] - actual.sets[key])
+    return commands
+
+
+def transaction(commands: Sequence[Json]) -> bytes:
+    """Return what `nft -j -f -` reads: all of it happens, or nothing."""
+    return dumps({"nftables": commands}).encode()
+
+
+def read_listing(listing: object) -> tuple[Shape, int]:
+    """Return what `nft -j list table` shows, and how many packets its rules dropped."""
+    sets: dict[str, frozenset[IPAddress]] = {}
+    rules: list[tuple[str, str]] = []
+    dropped = 0
+    try:
+        assert isinstance(listing, dict)
+        for item in listing["nftables"]:
+            if "set" in item:
+                sets[item["set"]["name"]] = frozenset(ip_address(word) for word in item["set"].get("elem", ()))
+            elif "rule" in item:
+                rule = item["rule"]
+                rules.append((rule["chain"], rule.get("comment", "")))
+                dropped += sum(part["counter"]["packets"] for part in rule["expr"] if "counter" in part)
+    except (KeyError, TypeError, ValueError, AssertionError) as exc:
+        raise EnvironmentFailure(f"cannot read what nft lists: {exc!r}; install nftables 1.0 or newer") from exc
+    return Shape({name: sets[name] for name in sorted(sets)}, tuple(rules)), dropped
+
+
+def _replace(table: Table) -> list[Json]:
+    """Return the commands that put a table in place of whatever bears its name."""
+    at = {"family": FAMILY, "table": table.name}
+    commands: list[Json] = [{"add": _table(table.name)}, {"delete": _table(table.name)}, {"add": _table(table.name)}]
+    for version, name in VTEPS.items():
+        if name in table.sets:
+            commands.append({"add": {"set": {**at, "name": name, "type": _SET_TYPE[version]}}})
+            commands += _element_commands("add", table.name, name, table.sets[name])
+    for chain in table.chains:
+        commands.append({"add": {"chain": {**at, "name": chain.name, "type": chain.kind, "hook": chain.hook,
+                                           "prio": chain.priority, "policy": "accept"}}})
+    for rule in table.rules:
+        commands.append({"add": {"rule": {**at, "chain": rule.chain, "comment": rule.comment,
+                                          "expr": list(rule.expression)}}})
+    return commands
+
+
+def _element_commands(verb: str, table: str, name: str, addresses: Iterable[IPAddress]) -> list[Json]:
+    words = [str(ip) for ip in sorted(addresses, key=lambda ip: (ip.version, ip.packed))]
+    if not words:
+        return []
+    return [{verb: {"element": {"family": FAMILY, "table": table, "name": name, "elem": words}}}]
+
+
+def _table(name: str) -> Json:
+    return {"table": {"family": FAMILY, "name": name}}
+
+
+def _rule(chain: str, words: str, *expression: Json) -> Rule:
+    digest = blake2s(dumps(expression).encode(), digest_size=4).hexdigest()
+    return Rule(chain, f"{words} {digest}", expression)
+
+
+def _field(protocol: str, field: str) -> Json:
+    return {"payload": {"protocol": protocol, "field": field}}
+
+
+def _match(left: Json, right: object, operator: str = "==") -> Json:
+    return {"match": {"op": operator, "left": left, "right": right}}
+
+
+_COUNT_AND_DROP: tuple[Json, ...] = ({"counter": None}, {"drop": None})

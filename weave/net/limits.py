@@ -1,0 +1,32 @@
+"""Every number of the dataplane that is a choice, with its unit and its reason."""
+
+VXLAN_OVERHEAD_V4 = 50
+"""Octets that a VXLAN frame adds to an inner packet: Ethernet 14, IPv4 20, UDP 8, VXLAN 8."""
+VXLAN_OVERHEAD_V6 = 70
+DEFAULT_UNDERLAY_MTU = 1500
+"""Taken where no device says otherwise."""
+MIN_MTU = 576
+"""Below it IPv4 itself is not sure to work."""
+MIN_MTU_V6 = 1280
+"""IPv6 is switched off by the kernel on a device below it."""
+MAX_MTU = 65485
+
+SETTLE_ROUNDS = 4
+"""Create, enslave and set up, verify; one more for a device that somebody else changes meanwhile."""
+NFT_DEADLINE_S = 10.0
+"""One `nft` run takes 20 ms; beyond this something is stuck."""
+UNDERLAY_CACHE_S = 5.0
+"""How long the list of our own underlay addresses is believed; it is asked for at every gossip change."""
+PROGRAM_SLICE = 256
+"""Forwarding changes between two turns of the other tasks: about 3 ms."""
+KERNEL_JOBS = 4
+"""Attachments worked on at once: the kernel serialises most of it, the rest is waiting for RCU."""
+
+MAX_CONTAINER_CHARACTERS = 200
+"""An alias has room for 255 octets: the container, a blank and the interface."""
+MAX_INTERFACE_CHARACTERS = 15
+
+NEIGHBOUR_REACHABLE_S = 5
+"""A container that moved to another host is asked for again within seconds, not minutes (as Weave Net had it)."""
+NEIGHBOUR_FIRST_PROBE_S = 2
+NEIGHBOUR_UNICAST_PROBES = 1

@@ -1,0 +1,122 @@
+"""What the dataplane is asked for and what it answers: values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from weave.addresses import IPAddress, IPInterface, IPNetwork
+from weave.names import PeerName
+
+DEFAULT_INTERFACE = "ethwe"
+
+
+@dataclass(frozen=True, slots=True)
+class DatapathConfig:
+    """How this host's part of the segment looks."""
+
+    peer: PeerName
+    """Also the MAC of the bridge."""
+    bridge: str = "weave"
+    vni: int = 6784
+    port: int = 6784
+    mtu: int | None = None
+    """Of bridge and containers; None: what the underlay carries, less the VXLAN overhead."""
+
+    @property
+    def vxlan(self) -> str:
+        """Name of the VXLAN device for peers with an IPv4 underlay address."""
+        return f"vxlan-{self.port}"
+
+    @property
+    def vxlan6(self) -> str:
+        """Name of the VXLAN device for peers with an IPv6 underlay address, made when the first one comes."""
+        return f"vxlan6-{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A peer to which plain VXLAN may be sent."""
+
+    peer: PeerName
+    vtep: IPAddress
+    """Its underlay address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An interface on the segment, and the host that it is on."""
+
+    mac: str
+    addresses: tuple[IPInterface, ...]
+    container: str
+    interface: str
+    peer: PeerName | None
+    """None: nobody has said yet, or this host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route to be set inside a container; without a gateway the destination is on the link."""
+
+    destination: IPNetwork
+    gateway: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttachRequest:
+    """A container to be put on the bridge."""
+
+    container: str
+    netns: Path | int
+    """A path, or the id of a process in it."""
+    addresses: tuple[IPInterface, ...]
+    interface: str = DEFAULT_INTERFACE
+    mac: str | None = None
+    """None: derived from container, interface and peer, so that it is the same the next time."""
+    mtu: int | None = None
+    """None: that of the bridge."""
+    gateway: IPAddress | None = None
+    """Where the default route goes; None: no default route."""
+    routes: tuple[Route, ...] = ()
+    multicast_route: bool = True
+    hairpin: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A container's interface on the bridge, as the kernel has it."""
+
+    container: str
+    interface: str
+    mac: str
+    addresses: tuple[IPInterface, ...]
+    mtu: int
+    host_interface: str
+    """The end of the cable on the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeState:
+    """The bridge as the kernel has it, for `weave status`."""
+
+    name: str
+    mac: str
+    mtu: int
+    addresses: tuple[IPInterface, ...]
+    filtered_by_host: bool | None
+    """Whether frames between containers pass the host's firewall (`bridge-nf-call-iptables`); None: not built in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """Where frames to other hosts go: what is wanted, or what the kernel has.
+
+    MACs and addresses are as on the wire (six octets) because there are many of them.
+    """
+
+    floods: frozenset[IPAddress]
+    """Underlay addresses that get a copy of every broadcast and of frames for unknown MACs."""
+    tunnels: Mapping[bytes, IPAddress]
+    """MAC to underlay address; the family says in which VXLAN device."""
+    neighbours: Mapping[IPAddress, bytes]
+    """Overlay address to MAC, to answer ARP and ND without asking the wire."""

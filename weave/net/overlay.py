@@ -1,0 +1,168 @@
+"""Devices, forwarding and firewall of one host: what is wanted of them, and making it so.
+
+Until the router has named the remotes, and then the endpoints, what the kernel has is what is wanted: an earlier
+router's entries carry traffic until better is known. Whatever fails or is cancelled marks our memory of the kernel as
+stale, and the next change starts by reading it again.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import trio
+
+from weave.addresses import IPNetwork
+from weave.errors import EnvironmentFailure
+from weave.logs import fields
+from weave.net import devices, sysctl
+from weave.net.firewall import Firewall
+from weave.net.forwarding import ForwardingTable
+from weave.net.model import DatapathConfig, Endpoint, Forwarding, Remote
+from weave.net.namespace import run_there
+from weave.net.netlink import messages
+from weave.net.netlink.connection import Netlink
+from weave.net.plan import ForwardingChange, Local, plan_forwarding, want_forwarding
+
+log = logging.getLogger("weave.net")
+
+ATTEMPTS = 2
+"""A change that does not fit what we remember is tried once more on what is read."""
+NOBODY = Local(frozenset(), {}, frozenset())
+
+
+class Overlay:
+    """Own the bridge, the VXLAN devices, their forwarding entries and our nftables tables."""
+
+    def __init__(self, config: DatapathConfig, mtu: int, netlink: Netlink, namespace: int | None) -> None:
+        self.local = NOBODY
+        self.mtu = mtu
+        self.bridge = 0
+        """Index of the bridge."""
+        self.resyncs = 0
+        self.device_steps = 0
+        self.firewall = Firewall(config, namespace)
+        self.table = ForwardingTable(netlink)
+        self._config = config
+        self._netlink = netlink
+        self._namespace = namespace
+        self._remotes: tuple[Remote, ...] | None = None
+        self._endpoints: tuple[Endpoint, ...] | None = None
+        self._versions = {4}
+        self._tunnels: dict[int, int] = {}
+        self._stale = True
+        self._lock = trio.Lock()
+
+    async def open(self) -> None:
+        """Take over what is there and complete it."""
+        if devices.find(self._netlink, self._config.vxlan6) is not None:
+            self._versions.add(6)
+        await self.firewall.adopt()
+        self._settle_devices()
+        self._read()
+        self.firewall.vteps |= self.table.actual.floods
+        await self.firewall.settle()
+
+    async def reconcile(self) -> None:
+        """Read everything from the kernel and change what differs from what is wanted."""
+        async with self._lock:
+            self._settle_devices()
+            self._stale = True
+            await self._program()
+            await self.firewall.look()
+            await self.firewall.settle()
+
+    async def set_remotes(self, remotes: Sequence[Remote]) -> None:
+        """Make these the peers that get, and may send, plain VXLAN."""
+        self._remotes = tuple(remotes)
+        vteps = frozenset(remote.vtep for remote in remotes)
+        async with self._lock:
+            missing = {vtep.version for vtep in vteps} - self._versions
+            if missing:
+                self._versions |= missing
+                self._settle_devices()
+                self._stale = True
+            self.firewall.vteps = vteps
+            await self.firewall.settle()
+            await self._program()
+
+    async def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """Make these the interfaces on other hosts."""
+        self._endpoints = tuple(endpoints)
+        async with self._lock:
+            await self._program()
+
+    async def set_local(self, local: Local) -> None:
+        """Make this what is on our own host; what a peer claims of it is not believed."""
+        before, self.local = self.local, local
+        async with self._lock:
+            contested = local.macs - before.macs & self.table.actual.tunnels.keys() or local.own != before.own
+            if self._stale or contested or before.neighbours.keys() - local.neighbours.keys():
+                await self._program()
+                return
+            news = tuple((ip, mac) for ip, mac in local.neighbours.items() if before.neighbours.get(ip) != mac)
+            await self._apply(ForwardingChange(neighbours=news))
+
+    async def set_masqueraded(self, subnets: frozenset[IPNetwork]) -> None:
+        """Make these the subnets that borrow the host's address."""
+        async with self._lock:
+            self.firewall.masqueraded = subnets
+            await self.firewall.settle()
+
+    async def wipe(self) -> None:
+        """Remove devices and tables."""
+        async with self._lock:
+            for name in (self._config.vxlan, self._config.vxlan6, self._config.bridge):
+                link = devices.find(self._netlink, name)
+                if link is not None:
+                    self._netlink.run([messages.delete_link(link.index)], f"remove {name}")
+            await self.firewall.wipe()
+
+    def _settle_devices(self) -> None:
+        ipv6 = run_there(self._namespace, sysctl.has_ipv6)
+        wanted = devices.wishes(self._config, self.mtu, self._versions, ipv6=ipv6)
+        links, steps = devices.reconcile(wanted, self._netlink)
+        if steps:
+            self.device_steps += steps
+            log.info("devices set up", extra=fields(bridge=self._config.bridge, steps=steps, mtu=self.mtu))
+        self.bridge = links[self._config.bridge].index
+        self._tunnels = {version: links[name].index for version, name in
+                         ((4, self._config.vxlan), (6, self._config.vxlan6)) if name in links}
+        try:
+            run_there(self._namespace, lambda: sysctl.refuse_advertisements(self._config.bridge))
+        except OSError as exc:
+            raise EnvironmentFailure(f"cannot write {exc.filename}: {exc.strerror}; mount /proc/sys writable for the "
+                                     "router") from exc
+
+    def _read(self) -> None:
+        self.table.read(self.bridge, self._tunnels)
+        self._stale = False
+
+    def _wanted(self) -> Forwarding:
+        actual = self.table.actual
+        if self._remotes is not None and self._endpoints is not None:
+            return want_forwarding(self._remotes, self._endpoints, self.local)
+        floods = actual.floods if self._remotes is None else frozenset(remote.vtep for remote in self._remotes)
+        tunnels = {mac: vtep for mac, vtep in actual.tunnels.items() if mac not in self.local.macs}
+        kept = {ip: mac for ip, mac in actual.neighbours.items() if ip not in self.local.own}
+        return Forwarding(floods, tunnels, {**kept, **self.local.neighbours})
+
+    async def _program(self) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                if self._stale:
+                    self.resyncs += 1
+                    self._read()
+                await self._apply(plan_forwarding(self._wanted(), self.table.actual))
+            except EnvironmentFailure as exc:
+                if attempt == ATTEMPTS:
+                    raise
+                log.warning("forwarding changed under us; reading it again", extra=fields(reason=exc))
+            else:
+                return
+
+    async def _apply(self, change: ForwardingChange) -> None:
+        if not change:
+            return
+        self._stale = True
+        for _ in self.table.apply(change):
+            await trio.lowlevel.checkpoint()
+        self._stale = False

@@ -1,0 +1,60 @@
+"""Write the kernel settings of the network namespace that the calling thread is in.
+
+`/proc/sys/net` shows to each thread the settings of its own namespace.
+"""
+
+from pathlib import Path
+
+from weave.net import limits
+
+_NET = Path("/proc/sys/net")
+_NF_CALL = _NET / "bridge/bridge-nf-call-iptables"
+
+
+def has_ipv6() -> bool:
+    """Say whether this kernel speaks IPv6 at all."""
+    return (_NET / "ipv6").is_dir()
+
+
+def prepare_container(interface: str, *, ipv6: bool) -> None:
+    """Set how a container's interface treats its neighbours; no router may be announced to it. Raises `OSError`."""
+    families = ("ipv4", "ipv6") if has_ipv6() else ("ipv4",)
+    for family in families:
+        base = f"{family}/neigh/{interface}"
+        _write(f"{base}/base_reachable_time_ms", limits.NEIGHBOUR_REACHABLE_S * 1000)
+        _write(f"{base}/delay_first_probe_time", limits.NEIGHBOUR_FIRST_PROBE_S)
+        _write(f"{base}/ucast_solicit", limits.NEIGHBOUR_UNICAST_PROBES)
+    if "ipv6" in families:
+        refuse_advertisements(interface)
+        _write(f"ipv6/conf/{interface}/accept_dad", 0)
+        if ipv6:
+            _write(f"ipv6/conf/{interface}/disable_ipv6", 0)
+
+
+def refuse_advertisements(interface: str) -> None:
+    """Take no addresses and routes from whoever calls itself a router on the segment. Raises `OSError`."""
+    if has_ipv6():
+        _write(f"ipv6/conf/{interface}/accept_ra", 0)
+
+
+def enable_forwarding() -> bool:
+    """Have the host pass IPv4 packets on; say whether that was new. Raises `OSError`."""
+    return _write("ipv4/ip_forward", 1)
+
+
+def bridge_is_filtered() -> bool | None:
+    """Say whether frames inside a bridge pass the host's IP firewall; None where the kernel cannot do that."""
+    try:
+        return _NF_CALL.read_text().strip() != "0"
+    except OSError:
+        return None
+
+
+def _write(name: str, value: int) -> bool:
+    """Set one value; say whether it was another before. A value as wanted is not written: /proc may be read-only."""
+    path = _NET / name
+    wanted = str(value).encode()
+    if path.read_bytes().strip() == wanted:
+        return False
+    path.write_bytes(wanted)
+    return True
