@@ -1,0 +1,128 @@
+"""Which container a word means."""
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from weave.cli import target
+from weave.cli.target import Target, find, identify
+from weave.errors import LocalError
+
+ME = os.getpid()
+ID = "c0ffee" * 10 + "c0ff"
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have one named namespace, and no runtime."""
+    (tmp_path / "netns").mkdir()
+    (tmp_path / "netns" / "blue").write_text("")
+    (tmp_path / "netns" / "odd_name").write_text("")
+    monkeypatch.setattr(target, "NAMED_NAMESPACES", (str(tmp_path / "netns"),))
+    monkeypatch.setattr(target, "RUNTIME_SOCKETS", ())
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    return tmp_path
+
+
+def test_names_a_namespace(machine: Path) -> None:
+    path = f"{machine}/netns/blue"
+    assert find("blue") == find(path) == find(f"{machine}/./netns/blue") == Target("blue", path, "blue")
+
+
+def test_name_that_is_no_host_name_is_not_registered(machine: Path) -> None:
+    assert find("odd_name").fqdn is None
+
+
+@pytest.mark.parametrize("word", [str(ME), f"pid:{ME}", f"/proc/{ME}/ns/net"])
+def test_names_a_process(word: str) -> None:
+    assert find(word) == Target(f"pid:{ME}", f"/proc/{ME}/ns/net")
+
+
+def test_other_path_becomes_one_word(tmp_path: Path) -> None:
+    path = tmp_path / "somewhere"
+    path.write_text("")
+    assert find(str(path)) == Target(str(path).strip("/").replace("/", "_"), str(path))
+
+
+@pytest.mark.parametrize("word", ["nothing", "pid:4194305", "/run/netns/gone", "4194305"])
+def test_says_what_a_container_is(word: str) -> None:
+    with pytest.raises(LocalError, match=r"no container|not running"):
+        find(word)
+
+
+@pytest.mark.parametrize(("word", "ident"), [("gone", "gone"), ("pid:4194305", "pid:4194305"), ("4194305", "4194305")])
+def test_identify_takes_what_is_gone(word: str, ident: str) -> None:
+    assert identify(word).ident == ident
+
+
+def test_identify_takes_the_path_of_a_namespace_that_is_gone(machine: Path) -> None:
+    assert identify(f"{machine}/netns/gone").ident == "gone"
+
+
+@contextmanager
+def runtime(path: Path, status: int, document: object) -> Iterator[list[bytes]]:
+    """Answer one request as Docker does, in chunks."""
+    body = json.dumps(document).encode()
+    asked: list[bytes] = []
+
+    def work() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(4096))
+            connection.sendall(b"HTTP/1.1 %d OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+                               % (status, len(body), body))
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(path))
+        listener.listen()
+        thread = threading.Thread(target=work)
+        thread.start()
+        yield asked
+        thread.join(10)
+
+
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "docker.sock"
+    monkeypatch.setattr(target, "RUNTIME_SOCKETS", (str(path),))
+    return path
+
+
+@pytest.mark.parametrize(("config", "fqdn"), [
+    ({"Hostname": "web", "Domainname": "weave.local"}, "web.weave.local"),
+    ({"Hostname": "web", "Domainname": ""}, "web"),
+    ({"Hostname": ID[:12], "Domainname": ""}, None),
+    ({}, None),
+])
+def test_asks_the_runtime(
+    config: dict[str, str], fqdn: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {"Id": ID, "Config": config, "State": {"Pid": ME}, "HostsPath": "/x/hosts"}
+    with runtime(docker(tmp_path, monkeypatch), 200, document) as asked:
+        assert find("web") == Target(ID, f"/proc/{ME}/ns/net", fqdn, "/x/hosts")
+    assert asked[0].startswith(b"GET /containers/web/json HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(("status", "document", "complaint"), [
+    (404, {"message": "No such container"}, "there is no container 'web'"),
+    (500, {"message": "down"}, "would not say where container web is"),
+    (200, {"Id": ID, "Config": {}, "State": {"Pid": 0}}, "web is not running"),
+    (200, {"Id": ID}, "in a way not understood"),
+    (200, [], "would not say"),
+])
+def test_runtime_that_cannot_help(
+    status: int, document: object, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with runtime(docker(tmp_path, monkeypatch), status, document), pytest.raises(LocalError, match=complaint):
+        find("web")
+
+
+def test_identify_knows_a_stopped_container_by_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {"Id": ID, "Config": {}, "State": {"Pid": 0}}
+    with runtime(docker(tmp_path, monkeypatch), 200, document):
+        assert identify("web").ident == ID
