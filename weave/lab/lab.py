@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from weave.api.client import Client
 from weave.errors import EnvironmentFailure, LocalError, WeaveError
@@ -117,15 +118,15 @@ class Lab:
             netns = namespace(self.name, host, name)
             kernel.add_namespace(netns)
             try:
-                report = self.client(host).report()
+                report = self.report(host)
                 self._write_resolver(netns, report)
                 done = self._weave(host, "attach", *arguments, "--fqdn", f"{name}.{_domain(report)}", netns)
             except WeaveError:
                 kernel.delete_namespace(netns)
                 shutil.rmtree(ETC_NETNS / netns, ignore_errors=True)
                 raise
-            self._write_resolver(netns, self.client(host).report())
             where.containers.append(name)
+            self._write_resolver(netns, self.report(host))
             return done.split()
 
     def remove(self, name: str) -> None:
@@ -158,7 +159,14 @@ class Lab:
 
     def client(self, host: str) -> Client:
         """Return a client of the control API of a host's router."""
-        return Client(self.socket(host))
+        return Client(str(self.socket(host)))
+
+    def report(self, host: str) -> dict[str, Any]:
+        """Return the report of a host's router."""
+        seen = self.client(host).value("GET", "report")
+        if not isinstance(seen, dict):
+            raise EnvironmentFailure(f"the router of {host} sent no report")
+        return seen
 
     def socket(self, host: str) -> Path:
         """Return where the router of a host listens for us."""
@@ -251,7 +259,7 @@ class Lab:
                 lines = self.log_file(name).read_text(errors="replace").strip().splitlines()
                 raise EnvironmentFailure(f"the router of {name} ended: {lines[-1] if lines else 'without a word'}")
             try:
-                if self.client(name).report().get("Ready"):
+                if self.report(name).get("Ready"):
                     return
             except WeaveError:
                 pass

@@ -89,7 +89,7 @@ def wait_for(look: Callable[[], Seen], holds: Callable[[Seen], bool], otherwise:
 
 def report(lab: Lab, host: str) -> Mapping[str, object]:
     """Return the report of a host's router."""
-    return lab.client(host).report()
+    return lab.report(host)
 
 
 def section(seen: Mapping[str, object], name: str) -> Mapping[str, object]:

@@ -3,9 +3,9 @@
 Nothing is decided here but who is asked; the words of refusals come from the parts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -13,7 +13,7 @@ from store import Store
 from weave import __version__
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.control import Attachment, AttachSpec, DetachSpec
-from weave.api.errors import Conflict, NotFound
+from weave.api.errors import Conflict, NotFound, NotReady
 from weave.api.report import Report
 from weave.api.samples import Figure
 from weave.api.wishes import DEFAULT_WISH, Wish
@@ -26,8 +26,16 @@ from weave.settings import Settings
 if TYPE_CHECKING:
     from weave.router.router import Parts
 
-STOP_DELAY_S = 0.1
-"""Lets the answer to a stop leave before the API goes down."""
+
+class StopCallback(Protocol):
+    """Begins the end of the router."""
+
+    def __call__(self, *, wipe: bool) -> None:
+        """Stop; with `wipe` remove what was made."""
+
+
+def _nobody_stops(*, wipe: bool) -> None:
+    raise NotReady(f"the router is starting; ask again soon (wipe={wipe})")
 
 
 class RouterControl:
@@ -35,7 +43,7 @@ class RouterControl:
 
     def __init__(self, parts: "Parts", settings: Settings, store: Store, me: PeerName, uid: int) -> None:
         self.ready = False
-        self.on_stop: Callable[[bool], None] = lambda _wipe: None
+        self.on_stop: StopCallback = _nobody_stops
         self._parts = parts
         self._settings = settings
         self._store = store
@@ -53,6 +61,7 @@ class RouterControl:
         parts, now = self._parts, trio.current_time()
         mtu = parts.datapath.mtu
         warnings = [] if parts.fabric.failure is None else [parts.fabric.failure]
+        warnings += [] if parts.dns is None else parts.dns.problems
         nicknames = self.nicknames()
         return {
             "Ready": self.ready, "Version": __version__,
@@ -60,11 +69,11 @@ class RouterControl:
                                            mtu=mtu, warnings=warnings, now=now),
             "IPAM": None if parts.ipam is None else report.ipam_report(parts.ipam, nicknames),
             "DNS": None if parts.dns is None or parts.catalogue is None else report.dns_report(
-                parts.dns, parts.catalogue, parts.addressing.bridge, parts.mesh.core.reachable(), self._settings),
+                parts.dns, parts.catalogue, self._settings),
             "Endpoints": report.endpoint_reports(parts.announcer.local(), parts.fabric.endpoints(), nicknames,
                                                  self._me),
             "Links": report.link_reports(parts.fabric.links, mtu),
-            "Bridge": report.bridge_report(self._settings, parts.datapath),
+            "Bridge": report.bridge_report(parts.datapath),
         }
 
     def figures(self) -> Sequence[Figure]:
@@ -105,7 +114,7 @@ class RouterControl:
 
     async def stop(self, *, wipe: bool) -> None:
         """Begin to shut down and return."""
-        self.on_stop(wipe)
+        self.on_stop(wipe=wipe)
 
     # -- addresses ------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ DNS and their gateway; exposing adds addresses, a name, and masquerading for wha
 is remembered and restored at the next start.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from store import Store
@@ -39,6 +39,8 @@ class Exposure:
         self._naming = naming
         self._announcer = announcer
         self._exposed: dict[IPInterface, _Exposed] = {}
+        self.on_addresses: Callable[[Sequence[IPInterface]], None] = lambda _addresses: None
+        addressing.on_bridge_addresses = self.announce
 
     async def recover(self) -> None:
         """Restore what was exposed in an earlier life, and the bridge's own address."""
@@ -48,9 +50,9 @@ class Exposure:
             self._exposed[exposed.address] = exposed
         wanted = {*self._exposed, *self._addressing.lookup(EXPOSE_IDENT, None)}
         for address in sorted(wanted, key=int):
-            await self._datapath.add_bridge_address(address)
-        self._announce()
-        await self._masquerade()
+            exposed = self._exposed.get(address)
+            await self._datapath.expose(address, masquerade=exposed is not None and exposed.masquerade)
+        self.announce()
 
     async def expose(self, wishes: Sequence[Wish], fqdn: str | None, *, masquerade: bool) -> list[IPInterface]:
         """Give the host addresses on the network; the same again when it has them already."""
@@ -58,11 +60,10 @@ class Exposure:
         for address in addresses:
             self._exposed[address] = _Exposed(address, masquerade)
             await self._store.commit([Put(TABLE, str(address).encode(), pack({"masquerade": masquerade}))])
-            await self._datapath.add_bridge_address(address)
+            await self._datapath.expose(address, masquerade=masquerade)
             if fqdn is not None:
                 await self._naming.add(EXPOSE_IDENT, fqdn, address.ip)
-        await self._masquerade()
-        self._announce()
+        self.announce()
         return addresses
 
     async def hide(self, wishes: Sequence[Wish]) -> list[IPInterface]:
@@ -76,25 +77,22 @@ class Exposure:
             await self._store.commit([Delete(TABLE, str(address).encode())])
             await self._naming.remove(EXPOSE_IDENT, None, address.ip)
             if address == kept and self._naming.enabled:
+                await self._datapath.expose(address, masquerade=False)
                 continue
-            await self._datapath.remove_bridge_address(address)
+            await self._datapath.hide(address)
             try:
                 await self._addressing.release(EXPOSE_IDENT, address.ip)
             except NotFound:
                 continue
-        await self._masquerade()
-        self._announce()
+        self.announce()
         return hidden
 
-    async def _masquerade(self) -> None:
-        subnets = {exposed.address.network for exposed in self._exposed.values() if exposed.masquerade}
-        await self._datapath.set_masquerade(sorted(subnets, key=str))
-
-    def _announce(self) -> None:
-        addresses = self._datapath.bridge_addresses()
+    def announce(self) -> None:
+        """Tell peers and name server which addresses the bridge has."""
+        addresses = self._datapath.bridge_state().addresses
         if addresses:
-            self._announcer.announce(Endpoint(mac=self._datapath.bridge_mac, addresses=tuple(addresses),
+            self._announcer.announce(Endpoint(mac=self._datapath.bridge_mac, addresses=addresses,
                                               container=EXPOSE_IDENT, interface="", peer=None))
         else:
             self._announcer.withdraw(self._datapath.bridge_mac)
-        self._addressing.on_bridge_addresses()
+        self.on_addresses(addresses)

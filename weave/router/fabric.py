@@ -28,6 +28,8 @@ log = logging.getLogger("weave.fabric")
 PROGRAM_INTERVAL_S = 0.02
 """Changes of one burst of gossip become one round of netlink messages."""
 RETRY_S = 2.0
+GREETING_S = 0.5
+"""A first neighbour tells what it knows within a few round trips."""
 SETTLE_S = 5.0
 """How long a restarted router leaves the kernel's entries alone when no peer answers."""
 
@@ -84,8 +86,10 @@ class Fabric:
         """Keep the kernel equal to the picture until cancelled."""
         self._decide()
         task_status.started()
-        with trio.move_on_after(SETTLE_S):
-            await self._settled.wait()
+        if self._datapath.counters()["remote_endpoints"]:
+            with trio.move_on_after(SETTLE_S):
+                await self._settled.wait()
+                await trio.sleep(GREETING_S)
         while True:
             self._stale = trio.Event()
             if not await self._program():

