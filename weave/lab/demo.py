@@ -176,11 +176,14 @@ def _on_the_wire(story: Story) -> Iterator[str]:
         answer = probes.run(story.lab, here, sys.executable, "-ISc", probes.CLIENT, str(WEB_PORT),
                             story.addresses[there])
         expect(there in answer.split(), f"{here} did not reach {there}: {answer.strip()}")
-    between = f"{underlay_address(1)}"
-    carried = [line for line in at_target.lines if between in line]
-    expect(bool(carried), "no VXLAN packet was seen between h1 and h2")
-    expect(not at_stranger.lines, f"h3 got what was none of its business: {at_stranger.lines[:1]}")
-    expect(not arp.lines, f"a question for a known address crossed the underlay: {arp.lines[:1]}")
+    pair = (story.addresses[here], story.addresses[there])
+    outer = [line for line in at_target.lines if "VXLAN" in line and f"{underlay_address(1)}" in line]
+    carried = [line for line in at_target.lines if all(address in line for address in pair)]
+    strayed = [line for line in at_stranger.lines if any(address in line for address in pair)]
+    asked = [line for line in arp.lines if any(address in line for address in pair)]
+    expect(bool(outer and carried), f"no VXLAN packet was seen between h1 and h2: {at_target.lines[:2]}")
+    expect(not strayed, f"h3 got what was none of its business: {strayed[:1]}")
+    expect(not asked, f"a question for a known address crossed the underlay: {asked[:1]}")
     yield f"{here} to {there}: {len(carried)} VXLAN packets between h1 and h2, none at h3, no ARP on the wire"
 
 

@@ -143,10 +143,10 @@ class Capture:
 
 @contextmanager
 def capture(lab: Lab, place: str, device: str, expression: str) -> Iterator[Capture]:
-    """Record the packets that match on a device of a host, one text line each, until the block ends."""
+    """Record as text the packets that match on a device of a host, with what VXLAN carries, until the block ends."""
     seen = Capture()
     path = Path(f"/run/weave-lab/{lab.name}/capture-{place}-{device}")
-    words = ["tcpdump", "-n", "-e", "-l", "--immediate-mode", "-i", device, expression]
+    words = ["tcpdump", "-n", "-l", "--immediate-mode", "-T", "vxlan", "-i", device, expression]
     command, environment = lab.command(place, words)
     with path.open("w+") as output:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output,
@@ -164,7 +164,7 @@ def capture(lab: Lab, place: str, device: str, expression: str) -> Iterator[Capt
             process.wait(timeout=CAPTURE_READY_DEADLINE_S)
             process.stderr.close() if process.stderr is not None else None
             output.seek(0)
-            seen.lines = output.read().splitlines()
+            seen.lines = [line.strip() for line in output.read().splitlines() if line.strip()]
     path.unlink(missing_ok=True)
 
 
