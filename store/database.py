@@ -111,6 +111,8 @@ def _translated(file: DatabaseFile) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise _translate(exc, file) from exc
+    except UnicodeDecodeError as exc:  # sqlite3 decodes SQLite's messages, which may quote the damage
+        raise file.corrupt("SQLite quotes text from it that is none") from exc
     except OSError as exc:
         raise file.failed(str(exc)) from exc
     except MemoryError as exc:
@@ -121,6 +123,5 @@ def _translate(exc: sqlite3.Error, file: DatabaseFile) -> StoreError:
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in _BUSY:
         return file.locked("another program, perhaps a sqlite3 shell")
-    if code in _ENVIRONMENT:
-        return file.failed(f"SQLite says: {exc}")
-    return file.corrupt(f"SQLite says: {exc}")
+    said = f"SQLite says: {exc} ({getattr(exc, 'sqlite_errorname', type(exc).__name__)})"
+    return file.failed(said) if code in _ENVIRONMENT else file.corrupt(said)

@@ -118,6 +118,13 @@ def test_every_byte_of_the_header_may_be_wrong(image: bytes, tmp_path: Path) -> 
         assert outcome(path) in (None, CONTENT), f"byte {place}"
 
 
+def test_damage_that_sqlite_quotes_as_broken_text_is_damage_all_the_same(image: bytes, tmp_path: Path) -> None:
+    """Python's sqlite3 then raises a UnicodeDecodeError in place of its own error (found by fuzzing)."""
+    path = tmp_path / "weave.db"
+    path.write_bytes(image.replace(b"value BLOB NOT NULL,", b"value BLOB NOT NULL\xff"))
+    assert outcome(path) is None
+
+
 def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
     """A page that went back to what it was before the last commit: every page is well formed, the whole is not."""
     path = tmp_path / "weave.db"

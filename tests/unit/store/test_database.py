@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from store import database as adapter
 from store import files
 from store.advice import DatabaseFile
 from store.changes import Put
@@ -201,6 +202,18 @@ def test_a_place_that_cannot_be_a_directory_is_a_failure(tmp_path: Path) -> None
 def test_a_directory_in_place_of_the_file_is_a_failure(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(StoreFailed):
+        open_database(path)
+
+
+def test_a_file_that_may_only_be_read_is_refused_when_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect_to_read(path: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0, isolation_level=None)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        return connection
+
+    make_database(path, rows(3))
+    monkeypatch.setattr(adapter, "connect", connect_to_read)
+    with pytest.raises(StoreFailed, match="cannot be written"):
         open_database(path)
 
 
