@@ -91,19 +91,20 @@ class _Connection(TCPServer):
     """Hypercorn's connection, less TLS and HTTP/2."""
 
     async def run(self) -> None:
-        try:
-            async with TaskGroup() as group:
-                self._task_group = group
-                state = ConnectionState(self.state)
-                self.protocol = cast(ProtocolWrapper, _Http11(
-                    self.app, self.config, self.context, group, state, False, None, None, self.protocol_send))
-                await self.idle_task.restart(group, self._idle_timeout)
-                await self._read_data()
-                await self.idle_task.stop()
-        finally:
-            await self._close()
+        async with TaskGroup() as group:
+            self._task_group = group
+            state = ConnectionState(self.state)
+            self.protocol = cast(ProtocolWrapper, _Http11(
+                self.app, self.config, self.context, group, state, False, None, None, self.protocol_send))
+            await self.idle_task.restart(group, self._idle_timeout)
+            await self._read_data()
+            await self.idle_task.stop()
+        await self._close()
 
 
 async def serve_connection(shared: Shared, stream: BoundedStream) -> None:
-    """Serve requests until the client or we close; raise what Hypercorn makes of a client that breaks the rules."""
+    """Serve requests until the client or we close; raise what Hypercorn makes of a client that breaks the rules.
+
+    Where it raises, the stream is left to its owner to close.
+    """
     await _Connection(shared.app, shared.config, shared.context, {}, cast(_HypercornStream, stream)).run()

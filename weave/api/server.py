@@ -35,7 +35,7 @@ _BUSY = (b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\
          b"Content-Length: %d\r\n\r\n%s" % (len(_BUSY_BODY), _BUSY_BODY))
 
 
-async def serve(
+async def serve(  # noqa: ASYNC128 - it hands `started` on
     control: Control,
     socket_path: Path,
     *,
@@ -105,7 +105,7 @@ class _Server:
                     task_status.started(connections)
                     await ending.wait()
                     await self.shared.end()
-                    guard.start_soon(self._end_by_force, connections.cancel_scope)
+                    guard.start_soon(self._end_by_force, connections.cancel_scope)  # noqa: ASYNC111 - to cancel it
                 guard.cancel_scope.cancel()
 
     async def _end_by_force(self, connections: trio.CancelScope) -> None:
@@ -127,6 +127,7 @@ class _Server:
         except* Exception as group:  # noqa: BLE001 - a supervisor: one connection never ends the router
             self._note(group)
         finally:
+            stream.abort()
             self.streams.discard(stream)
 
     def _note(self, errors: ExceptionGroup[Exception]) -> None:
