@@ -60,7 +60,8 @@ def attach(cable: Cable, host: Netlink, later: ExitStack) -> tuple[int, Attachme
     with Netlink() as inside:
         present = _present(cable, host, inside)
         if present is not None:
-            return _complete(cable, inside, present, later)
+            held = _addresses(inside, present.index), _routes(inside, present.index)
+            return _complete(cable, inside, present, later, *held)
         _create(cable, host)
         try:
             return _complete(cable, inside, _far_end(cable, inside), later)
@@ -104,7 +105,7 @@ def _present(cable: Cable, host: Netlink, inside: Netlink) -> Link | None:
         raise EnvironmentFailure(f"cannot {cable}: {near.name} belongs to {near.alias}; detach that first")
     far = _named(inside, request.interface)
     if far is not None and far.peer == near.index and near.peer == far.index:
-        _settle_near_end(cable, host, near.index)
+        host.run(_near_end(cable, near.index), str(cable))
         return far
     remove(near.name, host)
     return None
@@ -118,28 +119,24 @@ def _far_end(cable: Cable, inside: Netlink) -> Link:
 
 
 def _create(cable: Cable, host: Netlink) -> None:
+    """Make the cable and plug it in, in one round; a refusal leaves nothing."""
     request = cable.request
     create = messages.create_veth(cable.host_interface, master=cable.bridge, mtu=cable.mtu, peer=request.interface,
                                   peer_mac=cable.mac, namespace=cable.namespace)
-    try:
-        host.run([create], str(cable))
-    except NetlinkFailure as exc:
-        if exc.code == errno.EEXIST:
-            raise LocalError(f"cannot {cable}: the container has another interface of that name; "
-                             "choose another name") from exc
-        raise
-    try:
-        _settle_near_end(cable, host, 0)
-    except BaseException:
+    refusals = host.attempt([create, *_near_end(cable, 0)])
+    if not refusals:
+        return
+    first = refusals[0]
+    if first.index:
         remove(cable.host_interface, host)
-        raise
+    elif first.code == errno.EEXIST:
+        raise LocalError(f"cannot {cable}: the container has another interface of that name; choose another name")
+    raise NetlinkFailure(str(cable), first.code, first.reason)
 
 
-def _settle_near_end(cable: Cable, host: Netlink, index: int) -> None:
-    """Set what the host's end has beside its birth: options of the port, an alias, and no addresses of its own."""
-    request = cable.request
-    words = naming.alias(request.container, request.interface)
-    host.run(near_end_options(index, cable.host_interface, alias=words, hairpin=request.hairpin), str(cable))
+def _near_end(cable: Cable, index: int) -> list[Message]:
+    words = naming.alias(cable.request.container, cable.request.interface)
+    return near_end_options(index, cable.host_interface, alias=words, hairpin=cable.request.hairpin)
 
 
 def near_end_options(index: int, name: str = "", *, alias: str | None = None, hairpin: bool = True) -> list[Message]:
@@ -151,10 +148,10 @@ def near_end_options(index: int, name: str = "", *, alias: str | None = None, ha
     return [*batch, messages.set_up(index, name)]
 
 
-def _complete(cable: Cable, inside: Netlink, link: Link, later: ExitStack) -> tuple[int, Attachment]:
-    """Add what the far end lacks, and make it known."""
-    addresses = _addresses(inside, link.index)
-    missing = plan_inside(cable.request, addresses, _routes(inside, link.index))
+def _complete(cable: Cable, inside: Netlink, link: Link, later: ExitStack, addresses: Sequence[IPInterface] = (),
+              routes: Sequence[Route] = ()) -> tuple[int, Attachment]:
+    """Add what the far end, which has these addresses and routes, lacks; make it known."""
+    missing = plan_inside(cable.request, addresses, routes)
     _quieten(cable, [*addresses, *missing.addresses])
     _configure(cable, inside, link, missing)
     announce(link.name, link.mac, missing.addresses, later)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import trio
 
-from weave.addresses import IPAddress, IPInterface
+from weave.addresses import IPInterface
 from weave.errors import LocalError
 from weave.net import attaching, host, limits, naming
 from weave.net.attaching import Cable
-from weave.net.model import Attachment, AttachRequest, DatapathConfig
+from weave.net.model import Attachment, AttachRequest, DatapathConfig, Mac, Packed
 from weave.net.namespace import identity, namespace, run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
@@ -64,10 +64,10 @@ class Cables:
             self._netlink.run(batch, f"plug {near.container} into the bridge again")
         return len(fallen)
 
-    def local(self) -> tuple[frozenset[bytes], dict[IPAddress, bytes]]:
+    def local(self) -> tuple[frozenset[Mac], dict[Packed, Mac]]:
         """Return the MACs, and the MAC of each address, of the containers we know."""
-        found = [(messages.mac_octets(known.attachment.mac), known.attachment) for known in self._known.values()]
-        neighbours = {item.ip: mac for mac, attachment in found for item in attachment.addresses}
+        found = [(Mac(messages.mac_octets(known.attachment.mac)), known.attachment) for known in self._known.values()]
+        neighbours = {Packed(item.packed): mac for mac, attachment in found for item in attachment.addresses}
         return frozenset(mac for mac, _ in found), neighbours
 
     async def attach(self, request: AttachRequest, bridge: int) -> Attachment:

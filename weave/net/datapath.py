@@ -21,7 +21,7 @@ from weave.logs import fields
 from weave.net import host, limits, naming, nft, sysctl
 from weave.net.cables import Cables
 from weave.net.exposure import Exposure
-from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, Remote
+from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, Mac, Remote
 from weave.net.namespace import run_there
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
@@ -188,7 +188,7 @@ class Datapath:
 
     async def _tell_local(self) -> None:
         macs, neighbours = self._cables.local()
-        bridge = messages.mac_octets(self.bridge_mac)
+        bridge = Mac(messages.mac_octets(self.bridge_mac))
         await self._overlay.set_local(Local(macs | {bridge}, neighbours, self._exposure.own))
 
     async def _tell_local_whatever_happens(self) -> None:

@@ -4,11 +4,11 @@ import errno
 import logging
 from functools import partial
 
-from weave.addresses import IPAddress, IPInterface
+from weave.addresses import IPInterface
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
 from weave.net import attaching, host, naming, sysctl
-from weave.net.model import DatapathConfig
+from weave.net.model import DatapathConfig, Packed
 from weave.net.namespace import run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink, NetlinkFailure
@@ -33,9 +33,9 @@ class Exposure:
         return tuple(sorted(self._addresses, key=lambda item: (item.version, int(item))))
 
     @property
-    def own(self) -> frozenset[IPAddress]:
+    def own(self) -> frozenset[Packed]:
         """Return the same without their prefixes."""
-        return frozenset(item.ip for item in self._addresses)
+        return frozenset(Packed(item.packed) for item in self._addresses)
 
     def adopt(self) -> None:
         """Take over the addresses that the bridge has."""

@@ -11,12 +11,10 @@ A MAC of zeros stands for everything unknown: one entry for each peer (head-end 
 
 import errno
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
-from weave.addresses import IPAddress
 from weave.net.limits import PROGRAM_SLICE
-from weave.net.model import Forwarding
+from weave.net.model import Forwarding, Mac, Packed
 from weave.net.netlink import messages
 from weave.net.netlink.codec import Message
 from weave.net.netlink.connection import Netlink, NetlinkFailure
@@ -25,8 +23,9 @@ from weave.net.netlink.readings import read_forward, read_neighbour
 from weave.net.plan import ForwardingChange
 
 T = TypeVar("T")
-FLOOD = bytes(6)
-_NOWHERE: Mapping[int, IPAddress] = {4: IPv4Address(0), 6: IPv6Address(0)}
+OCTETS = {4: messages.IPV4_OCTETS, 6: messages.IPV6_OCTETS}
+FLOOD = Mac(bytes(6))
+_NOWHERE = {version: Packed(bytes(octets)) for version, octets in OCTETS.items()}
 """Stands for the underlay address of an entry that lacks one of its halves: it is set, or removed, altogether."""
 _GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
 
@@ -38,9 +37,9 @@ class ForwardingTable:
         self._netlink = netlink
         self._bridge = 0
         self._tunnels: dict[int, int] = {}
-        self._floods: set[IPAddress] = set()
-        self._macs: dict[bytes, IPAddress] = {}
-        self._neighbours: dict[IPAddress, bytes] = {}
+        self._floods: set[Packed] = set()
+        self._macs: dict[Mac, Packed] = {}
+        self._neighbours: dict[Packed, Mac] = {}
 
     @property
     def actual(self) -> Forwarding:
@@ -49,7 +48,8 @@ class ForwardingTable:
 
     def read(self, bridge: int, tunnels: Mapping[int, int]) -> None:
         """Read everything from the kernel; `tunnels` are the VXLAN devices by family of their underlay."""
-        self._bridge, self._tunnels = bridge, dict(tunnels)
+        self._bridge = bridge
+        self._tunnels = {OCTETS[version]: device for version, device in tunnels.items()}
         self._floods, self._macs, self._neighbours = set(), {}, {}
         for version, device in sorted(tunnels.items()):
             self._read_tunnel(version, device)
@@ -57,19 +57,20 @@ class ForwardingTable:
             bodies = self._netlink.dump(messages.dump_neighbours(version), "list neighbours")
             for found in map(read_neighbour, bodies):
                 if found is not None and found.device == bridge and found.protocol == messages.PROTOCOL:
-                    self._neighbours[found.address] = messages.mac_octets(found.mac)
+                    self._neighbours[Packed(found.address.packed)] = Mac(messages.mac_octets(found.mac))
 
     def _read_tunnel(self, version: int, device: int) -> None:
-        halves: dict[bytes, list[IPAddress | None]] = {}
+        halves: dict[Mac, list[Packed | None]] = {}
         for body in self._netlink.dump(messages.dump_forwarding(device), "list forwarding entries"):
             found = read_forward(body)
-            mac = messages.mac_octets(found.mac)
             if found.device != device:
                 continue
-            if mac == FLOOD and found.vtep is not None:
-                self._floods.add(found.vtep)
-            elif found.vtep is not None or (found.in_bridge and found.flags & NTF_EXT_LEARNED):
-                halves.setdefault(mac, []).append(found.vtep)
+            mac = Mac(messages.mac_octets(found.mac))
+            vtep = None if found.vtep is None else Packed(found.vtep.packed)
+            if mac == FLOOD and vtep is not None:
+                self._floods.add(vtep)
+            elif vtep is not None or (found.in_bridge and found.flags & NTF_EXT_LEARNED):
+                halves.setdefault(mac, []).append(vtep)
         for mac, vteps in halves.items():
             known = [vtep for vtep in vteps if vtep is not None]
             self._macs[mac] = known[0] if len(known) == 1 and len(vteps) == 2 else _NOWHERE[version]
@@ -80,7 +81,7 @@ class ForwardingTable:
         The memory follows the kernel slice by slice; after an error, `read` before the next change.
         """
         for vteps in _slices(change.floods):
-            yield self._set([messages.add_flood(self._tunnels[vtep.version], FLOOD, vtep) for vtep in vteps])
+            yield self._set([messages.add_flood(self._tunnels[len(vtep)], FLOOD, vtep) for vtep in vteps])
             self._floods.update(vteps)
         for tunnels in _slices(change.tunnels):
             yield self._set([message for mac, vtep in tunnels for message in self._tunnel(mac, vtep)])
@@ -98,15 +99,15 @@ class ForwardingTable:
                 if self._macs.get(mac) == vtep:
                     del self._macs[mac]
         for vteps in _slices(change.gone_floods):
-            yield self._remove([messages.delete_tunnel(self._tunnels[vtep.version], FLOOD, vtep) for vtep in vteps])
+            yield self._remove([messages.delete_tunnel(self._tunnels[len(vtep)], FLOOD, vtep) for vtep in vteps])
             self._floods.difference_update(vteps)
 
-    def _tunnel(self, mac: bytes, vtep: IPAddress) -> tuple[Message, Message]:
-        device = self._tunnels[vtep.version]
+    def _tunnel(self, mac: Mac, vtep: Packed) -> tuple[Message, Message]:
+        device = self._tunnels[len(vtep)]
         return messages.set_tunnel(device, mac, vtep), messages.set_port_of(device, mac)
 
-    def _no_tunnel(self, mac: bytes, vtep: IPAddress) -> tuple[Message, Message]:
-        device = self._tunnels[vtep.version]
+    def _no_tunnel(self, mac: Mac, vtep: Packed) -> tuple[Message, Message]:
+        device = self._tunnels[len(vtep)]
         return messages.delete_port_of(device, mac), messages.delete_tunnel(device, mac, vtep)
 
     def _set(self, batch: Sequence[Message]) -> int:

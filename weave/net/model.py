@@ -3,10 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NewType
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.names import PeerName
 
+Mac = NewType("Mac", bytes)
+"""Six octets, as on the wire."""
+Packed = NewType("Packed", bytes)
+"""An address as on the wire, 4 octets or 16. They come by the thousand, and an `ipaddress` object costs 1 µs."""
 DEFAULT_INTERFACE = "ethwe"
 
 
@@ -109,14 +114,11 @@ class BridgeState:
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """Where frames to other hosts go: what is wanted, or what the kernel has.
+    """Where frames to other hosts go: what is wanted, or what the kernel has."""
 
-    MACs and addresses are as on the wire (six octets) because there are many of them.
-    """
-
-    floods: frozenset[IPAddress]
+    floods: frozenset[Packed]
     """Underlay addresses that get a copy of every broadcast and of frames for unknown MACs."""
-    tunnels: Mapping[bytes, IPAddress]
-    """MAC to underlay address; the family says in which VXLAN device."""
-    neighbours: Mapping[IPAddress, bytes]
+    tunnels: Mapping[Mac, Packed]
+    """MAC to underlay address, whose family says in which VXLAN device."""
+    neighbours: Mapping[Packed, Mac]
     """Overlay address to MAC, to answer ARP and ND without asking the wire."""

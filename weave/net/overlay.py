@@ -7,6 +7,7 @@ stale, and the next change starts by reading it again.
 
 import logging
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 import trio
 
@@ -16,7 +17,7 @@ from weave.logs import fields
 from weave.net import devices, sysctl
 from weave.net.firewall import Firewall
 from weave.net.forwarding import ForwardingTable
-from weave.net.model import DatapathConfig, Endpoint, Forwarding, Remote
+from weave.net.model import DatapathConfig, Endpoint, Forwarding, Packed, Remote
 from weave.net.namespace import run_there
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
@@ -58,7 +59,7 @@ class Overlay:
         await self.firewall.adopt()
         self._settle_devices()
         self._read()
-        self.firewall.vteps |= self.table.actual.floods
+        self.firewall.vteps |= {ip_address(vtep) for vtep in self.table.actual.floods}
         await self.firewall.settle()
 
     async def reconcile(self) -> None:
@@ -98,7 +99,7 @@ class Overlay:
             if self._stale or contested or before.neighbours.keys() - local.neighbours.keys():
                 await self._program()
                 return
-            news = tuple((ip, mac) for ip, mac in local.neighbours.items() if before.neighbours.get(ip) != mac)
+            news = [(ip, mac) for ip, mac in local.neighbours.items() if before.neighbours.get(ip) != mac]
             await self._apply(ForwardingChange(neighbours=news))
 
     async def set_masqueraded(self, subnets: frozenset[IPNetwork]) -> None:
@@ -140,7 +141,8 @@ class Overlay:
         actual = self.table.actual
         if self._remotes is not None and self._endpoints is not None:
             return want_forwarding(self._remotes, self._endpoints, self.local)
-        floods = actual.floods if self._remotes is None else frozenset(remote.vtep for remote in self._remotes)
+        floods = (actual.floods if self._remotes is None
+                  else frozenset(Packed(remote.vtep.packed) for remote in self._remotes))
         tunnels = {mac: vtep for mac, vtep in actual.tunnels.items() if mac not in self.local.macs}
         kept = {ip: mac for ip, mac in actual.neighbours.items() if ip not in self.local.own}
         return Forwarding(floods, tunnels, {**kept, **self.local.neighbours})

@@ -7,10 +7,14 @@ A plan for a state that is as wanted is empty.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from operator import itemgetter
+from typing import TypeVar
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
-from weave.net.model import AttachRequest, Endpoint, Forwarding, Remote, Route
+from weave.net.model import AttachRequest, Endpoint, Forwarding, Mac, Packed, Remote, Route
 
+K = TypeVar("K", Mac, Packed)
+V = TypeVar("V", Mac, Packed)
 MULTICAST = IPv4Network("224.0.0.0/4")
 EVERYWHERE: Mapping[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 
@@ -135,10 +139,10 @@ def _differing(wanted: Mapping[int, bytes], actual: Mapping[int, bytes]) -> dict
 class Local:
     """What is on this host; no peer can claim it."""
 
-    macs: frozenset[bytes]
-    neighbours: Mapping[IPAddress, bytes]
+    macs: frozenset[Mac]
+    neighbours: Mapping[Packed, Mac]
     """Addresses of local containers."""
-    own: frozenset[IPAddress]
+    own: frozenset[Packed]
     """Addresses of the bridge itself."""
 
 
@@ -146,13 +150,13 @@ class Local:
 class ForwardingChange:
     """What to add, then what to remove: a moved container is never unreachable in between."""
 
-    floods: tuple[IPAddress, ...] = ()
-    tunnels: tuple[tuple[bytes, IPAddress], ...] = ()
-    neighbours: tuple[tuple[IPAddress, bytes], ...] = ()
-    gone_neighbours: tuple[tuple[IPAddress, bytes], ...] = ()
-    gone_tunnels: tuple[tuple[bytes, IPAddress], ...] = ()
+    floods: Sequence[Packed] = ()
+    tunnels: Sequence[tuple[Mac, Packed]] = ()
+    neighbours: Sequence[tuple[Packed, Mac]] = ()
+    gone_neighbours: Sequence[tuple[Packed, Mac]] = ()
+    gone_tunnels: Sequence[tuple[Mac, Packed]] = ()
     """Also the old way of a MAC whose new way is in the device of the other family."""
-    gone_floods: tuple[IPAddress, ...] = ()
+    gone_floods: Sequence[Packed] = ()
 
     def __bool__(self) -> bool:
         return any((self.floods, self.tunnels, self.neighbours, self.gone_neighbours, self.gone_tunnels,
@@ -164,42 +168,41 @@ def want_forwarding(remotes: Iterable[Remote], endpoints: Iterable[Endpoint], lo
 
     Of two endpoints with one MAC, or one address, the first in order of (peer, MAC) wins, on every host alike.
     """
-    vteps = {remote.peer: remote.vtep for remote in remotes}
-    tunnels: dict[bytes, IPAddress] = {}
-    neighbours: dict[IPAddress, bytes] = dict(local.neighbours)
-    for endpoint in sorted(endpoints, key=lambda item: (item.peer or "", item.mac)):
-        mac = bytes.fromhex(endpoint.mac.replace(":", ""))
-        vtep = vteps.get(endpoint.peer) if endpoint.peer is not None else None
-        if vtep is None or mac in local.macs or mac in tunnels:
+    vteps = {remote.peer: Packed(remote.vtep.packed) for remote in remotes}
+    tunnels: dict[Mac, Packed] = {}
+    neighbours = dict(local.neighbours)
+    reachable = [(endpoint.peer, endpoint.mac, endpoint) for endpoint in endpoints if endpoint.peer in vteps]
+    for peer, text, endpoint in sorted(reachable, key=itemgetter(0, 1)):
+        mac = Mac(bytes.fromhex(text.replace(":", "")))
+        if mac in local.macs or mac in tunnels:
             continue
-        tunnels[mac] = vtep
+        tunnels[mac] = vteps[peer]
         for address in endpoint.addresses:
-            if address.ip not in local.own:
-                neighbours.setdefault(address.ip, mac)
+            packed = Packed(address.packed)
+            if packed not in local.own:
+                neighbours.setdefault(packed, mac)
     return Forwarding(frozenset(vteps.values()), tunnels, neighbours)
 
 
 def plan_forwarding(wanted: Forwarding, actual: Forwarding) -> ForwardingChange:
     """Return the difference, in a stable order."""
+    kept = wanted.tunnels
+    gone_tunnels = [(mac, vtep) for mac, vtep in actual.tunnels.items()
+                    if mac not in kept or len(kept[mac]) != len(vtep)]
     return ForwardingChange(
-        floods=_sorted(wanted.floods - actual.floods),
-        tunnels=tuple(sorted((mac, vtep) for mac, vtep in wanted.tunnels.items() if actual.tunnels.get(mac) != vtep)),
-        neighbours=_sorted_pairs((ip, mac) for ip, mac in wanted.neighbours.items()
-                                 if actual.neighbours.get(ip) != mac),
-        gone_neighbours=_sorted_pairs((ip, mac) for ip, mac in actual.neighbours.items()
-                                      if ip not in wanted.neighbours),
-        gone_tunnels=tuple(sorted((mac, vtep) for mac, vtep in actual.tunnels.items()
-                                  if mac not in wanted.tunnels or wanted.tunnels[mac].version != vtep.version)),
-        gone_floods=_sorted(actual.floods - wanted.floods),
+        floods=sorted(wanted.floods - actual.floods),
+        tunnels=_missing(wanted.tunnels, actual.tunnels),
+        neighbours=_missing(wanted.neighbours, actual.neighbours),
+        gone_neighbours=sorted((ip, mac) for ip, mac in actual.neighbours.items() if ip not in wanted.neighbours),
+        gone_tunnels=sorted(gone_tunnels),
+        gone_floods=sorted(actual.floods - wanted.floods),
     )
 
 
-def _sorted(addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
-    return tuple(sorted(addresses, key=lambda address: (address.version, address.packed)))
-
-
-def _sorted_pairs(pairs: Iterable[tuple[IPAddress, bytes]]) -> tuple[tuple[IPAddress, bytes], ...]:
-    return tuple(sorted(pairs, key=lambda pair: (pair[0].version, pair[0].packed)))
+def _missing(wanted: Mapping[K, V], actual: Mapping[K, V]) -> list[tuple[K, V]]:
+    """Return the pairs that are not there, sorted by their keys."""
+    has = actual.get
+    return sorted((pair for pair in wanted.items() if has(pair[0]) != pair[1]), key=itemgetter(0))
 
 
 # Inside a container

@@ -3,6 +3,7 @@
 `/proc/sys/net` shows to each thread the settings of its own namespace.
 """
 
+import os
 from pathlib import Path
 
 from weave.net import limits
@@ -39,7 +40,10 @@ def refuse_advertisements(interface: str) -> None:
 
 def enable_forwarding() -> bool:
     """Have the host pass IPv4 packets on; say whether that was new. Raises `OSError`."""
-    return _write("ipv4/ip_forward", 1)
+    if (_NET / "ipv4/ip_forward").read_text().strip() == "1":
+        return False
+    _write("ipv4/ip_forward", 1)
+    return True
 
 
 def bridge_is_filtered() -> bool | None:
@@ -50,11 +54,17 @@ def bridge_is_filtered() -> bool | None:
         return None
 
 
-def _write(name: str, value: int) -> bool:
-    """Set one value; say whether it was another before. A value as wanted is not written: /proc may be read-only."""
-    path = _NET / name
+def _write(name: str, value: int) -> None:
+    """Set one value; where /proc is read-only, a value that is as wanted already will do."""
+    path = f"{_NET}/{name}"
     wanted = str(value).encode()
-    if path.read_bytes().strip() == wanted:
-        return False
-    path.write_bytes(wanted)
-    return True
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        if Path(path).read_bytes().strip() == wanted:
+            return
+        raise
+    try:
+        os.write(descriptor, wanted)
+    finally:
+        os.close(descriptor)

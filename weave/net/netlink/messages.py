@@ -82,10 +82,14 @@ ADDRESS = Struct("=BBBBi")
 """ifaddrmsg: family, prefix length, flags, scope, index."""
 ROUTE = Struct("=BBBBBBBBI")
 """rtmsg: family, destination and source length, tos, table, protocol, scope, type, flags."""
+IPV4_OCTETS, IPV6_OCTETS = 4, 16
 _NSID = Struct("=B3x")
-_FORWARD = {4: Struct("=B3xiHBB HH6s2x HH4s"), 6: Struct("=B3xiHBB HH6s2x HH16s")}
+_FORWARD = {IPV4_OCTETS: Struct("=B3xiHBB HH6s2x HH4s"), IPV6_OCTETS: Struct("=B3xiHBB HH6s2x HH16s")}
 _PORT = Struct("=B3xiHBB HH6s2x")
-_NEIGHBOUR = {4: Struct("=B3xiHBB HH4s HH6s2x HHB3x"), 6: Struct("=B3xiHBB HH16s HH6s2x HHB3x")}
+_NEIGHBOUR = {
+    IPV4_OCTETS: (AF_INET, Struct("=B3xiHBB HH4s HH6s2x HHB3x")),
+    IPV6_OCTETS: (AF_INET6, Struct("=B3xiHBB HH16s HH6s2x HHB3x")),
+}
 _FAMILY = {4: AF_INET, 6: AF_INET6}
 PROTOCOL = 0x77
 """Marks the neighbours we put on the bridge (`proto 119` in `ip neigh`)."""
@@ -247,24 +251,23 @@ def dump_neighbours(version: int) -> Message:
     return Message(RTM_GETNEIGH, 0, NEIGHBOUR.pack(_FAMILY[version], 0, 0, 0, 0))
 
 
-def _tunnel(kind: int, flags: int, device: int, mac: bytes, vtep: IPAddress) -> Message:
-    packed = vtep.packed
-    return Message(kind, flags, _FORWARD[vtep.version].pack(
-        AF_BRIDGE, device, NUD_NOARP | NUD_PERMANENT, NTF_SELF, 0, 10, NDA_LLADDR, mac,
-        4 + len(packed), NDA_DST, packed))
+def _tunnel(kind: int, flags: int, device: int, mac: bytes, vtep: bytes) -> Message:
+    size = len(vtep)
+    return Message(kind, flags, _FORWARD[size].pack(
+        AF_BRIDGE, device, NUD_NOARP | NUD_PERMANENT, NTF_SELF, 0, 10, NDA_LLADDR, mac, 4 + size, NDA_DST, vtep))
 
 
-def add_flood(device: int, mac: bytes, vtep: IPAddress) -> Message:
+def add_flood(device: int, mac: bytes, vtep: bytes) -> Message:
     """Send copies of what a VXLAN device floods to one more address."""
     return _tunnel(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, device, mac, vtep)
 
 
-def set_tunnel(device: int, mac: bytes, vtep: IPAddress) -> Message:
+def set_tunnel(device: int, mac: bytes, vtep: bytes) -> Message:
     """Send frames for a MAC through a VXLAN device to this address, and to no other."""
     return _tunnel(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, device, mac, vtep)
 
 
-def delete_tunnel(device: int, mac: bytes, vtep: IPAddress) -> Message:
+def delete_tunnel(device: int, mac: bytes, vtep: bytes) -> Message:
     """Undo `add_flood` or `set_tunnel`."""
     return _tunnel(RTM_DELNEIGH, 0, device, mac, vtep)
 
@@ -280,18 +283,19 @@ def delete_port_of(device: int, mac: bytes) -> Message:
     return Message(RTM_DELNEIGH, 0, _PORT.pack(AF_BRIDGE, device, NUD_NOARP, NTF_MASTER, 0, 10, NDA_LLADDR, mac))
 
 
-def _neighbour(kind: int, flags: int, device: int, address: IPAddress, mac: bytes) -> Message:
-    packed = address.packed
-    return Message(kind, flags, _NEIGHBOUR[address.version].pack(
-        _FAMILY[address.version], device, NUD_PERMANENT, 0, 0, 4 + len(packed), NDA_DST, packed,
-        10, NDA_LLADDR, mac, 5, NDA_PROTOCOL, PROTOCOL))
+def _neighbour(kind: int, flags: int, device: int, address: bytes, mac: bytes) -> Message:
+    size = len(address)
+    family, layout = _NEIGHBOUR[size]
+    return Message(kind, flags, layout.pack(
+        family, device, NUD_PERMANENT, 0, 0, 4 + size, NDA_DST, address, 10, NDA_LLADDR, mac,
+        5, NDA_PROTOCOL, PROTOCOL))
 
 
-def set_neighbour(device: int, address: IPAddress, mac: bytes) -> Message:
+def set_neighbour(device: int, address: bytes, mac: bytes) -> Message:
     """Bind an address to a MAC on the bridge."""
     return _neighbour(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, device, address, mac)
 
 
-def delete_neighbour(device: int, address: IPAddress, mac: bytes) -> Message:
+def delete_neighbour(device: int, address: bytes, mac: bytes) -> Message:
     """Undo `set_neighbour`."""
     return _neighbour(RTM_DELNEIGH, 0, device, address, mac)
