@@ -35,7 +35,7 @@ _BUSY = (b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\
          b"Content-Length: %d\r\n\r\n%s" % (len(_BUSY_BODY), _BUSY_BODY))
 
 
-async def serve(  # noqa: ASYNC128 - it hands `started` on
+async def serve(
     control: Control,
     socket_path: Path,
     *,
@@ -48,7 +48,7 @@ async def serve(  # noqa: ASYNC128 - it hands `started` on
         ours = identity(socket_path)
         try:
             shared = Shared(build_app(control, statistics), log, IDLE_DEADLINE_S)
-            await _Server(shared, statistics, MAX_LOCAL_CONNECTIONS).run(listener, task_status.started)
+            await _Server(shared, statistics, MAX_LOCAL_CONNECTIONS).run(listener, lambda: task_status.started(None))
         finally:
             remove_unix(socket_path, ours)
 
@@ -81,7 +81,7 @@ class _Server:
     errors: RateLimit = field(default_factory=RateLimit)
 
     async def run(self, listener: socket.socket, started: Callable[[], None]) -> None:
-        """Accept until cancelled; then give what is under way `GRACE_S`."""
+        """Accept until cancelled, having said when clients can connect; then give what is under way `GRACE_S`."""
         listener.setblocking(False)
         accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
         ending = trio.Event()
@@ -103,9 +103,10 @@ class _Server:
             async with trio.open_nursery() as guard:
                 async with trio.open_nursery() as connections:
                     task_status.started(connections)
+                    scope = connections.cancel_scope
                     await ending.wait()
                     await self.shared.end()
-                    guard.start_soon(self._end_by_force, connections.cancel_scope)  # noqa: ASYNC111 - to cancel it
+                    guard.start_soon(self._end_by_force, scope)
                 guard.cancel_scope.cancel()
 
     async def _end_by_force(self, connections: trio.CancelScope) -> None:
