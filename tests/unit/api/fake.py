@@ -36,6 +36,8 @@ class FakeControl:
     names: list[tuple[str, str, IPAddress]] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
     primed: trio.Event = field(default_factory=trio.Event)
+    waiting: trio.Event = field(default_factory=trio.Event)
+    """Somebody waits for `primed`."""
     stopped: trio.Event = field(default_factory=trio.Event)
     cancelled: trio.Event = field(default_factory=trio.Event)
     wiped: bool = False
@@ -72,6 +74,7 @@ class FakeControl:
         self.stopped.set()
 
     async def prime(self) -> None:
+        self.waiting.set()
         try:
             await self.primed.wait()
         except trio.Cancelled:

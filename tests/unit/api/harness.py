@@ -117,7 +117,8 @@ def router_in_thread(path: Path, control: FakeControl) -> Iterator[FakeControl]:
     token: list[trio.lowlevel.TrioToken] = []
 
     async def main() -> None:
-        control.primed, control.stopped, control.cancelled = trio.Event(), trio.Event(), trio.Event()
+        for name in ("primed", "waiting", "stopped", "cancelled"):  # events of this run, not of the other thread's
+            setattr(control, name, trio.Event())
         control.primed.set()
         token.append(trio.lowlevel.current_trio_token())
         async with trio.open_nursery() as nursery:
