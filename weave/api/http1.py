@@ -5,6 +5,7 @@ with the connection. Everything is bounded; what breaks the rules is a `RemoteEr
 library's client takes longer to import than a whole `weave status` may take.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
@@ -15,6 +16,7 @@ MAX_HEAD = 64 * 1024
 MAX_BODY = 256 * 1024 * 1024
 """A report of a mesh with a hundred thousand containers fits."""
 _MAX_CHUNK_LINE = 1024
+_STATUS_LINE = re.compile(r"HTTP/1\.[0-9] ([1-5][0-9]{2})( |$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +82,11 @@ class ResponseReader:
                 raise RemoteError("the answer is no HTTP" if self.buffer else "the connection was closed unanswered")
             return False
         first, *lines = self.buffer[:end].decode("latin-1").split("\r\n")
-        words = first.split(" ", 2)
-        if len(words) < 2 or not words[0].startswith("HTTP/1.") or not _is_number(words[1]) or len(words[1]) != 3:
+        status_line = _STATUS_LINE.match(first)
+        if status_line is None:
             raise RemoteError(f"the answer is no HTTP: {first[:80]!r}")
         pairs = (line.partition(":") for line in lines)
-        self._head = int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
+        self._head = int(status_line[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
         self._body_start = end + 4
         return True
 

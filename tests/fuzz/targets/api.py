@@ -47,7 +47,7 @@ def _response(step: int, data: bytes) -> None:
             answer = reader.feed(data[at : at + step + 1])
             if answer is not None:
                 assert len(answer.body) <= len(data)
-                assert 200 <= answer.status <= 999
+                assert 200 <= answer.status <= 599
                 return
         reader.feed(b"")
     except RemoteError:
@@ -77,6 +77,7 @@ SEEDS: list[bytes] = [
     b"\x01\x00HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     b"\x01\x03HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n\r\n",
     b"\x01\xffHTTP/1.0 404 Not Found\r\n\r\nto the end",
+    b"\x01\x00HTTP/1.1 002 no such status\r\nContent-Length: 2\r\n\r\nhello",
     b"\x02\x00ip:10.32.0.5/12",
     b"\x02\x00net:fd00::/64",
     b"\x02\x00net:default",

@@ -45,7 +45,8 @@ def test_refuses_a_response_cut_anywhere(octets: bytes) -> None:
 
 
 @pytest.mark.parametrize("octets", [
-    b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 2000 OK\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n", b"HTTP/2 200\r\n\r\n",
+    b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 2000 OK\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n", b"HTTP/1.1 002 x\r\n\r\n",
+    b"HTTP/2 200\r\n\r\n",
     b"HTTP/1.1 \xb2\xb2\xb2 x\r\n\r\n", b"x" * (MAX_HEAD + 1),
     b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
