@@ -94,14 +94,13 @@ class Site:
             await self._serve(self._sockets)
         except* OSError as group:
             self._close()
-            self._failed(group.exceptions[0])
+            self._failed(_first_of(group))
 
-    def _failed(self, exc: BaseException) -> None:
+    def _failed(self, exc: OSError) -> None:
         self._failures += 1
-        code = exc.errno if isinstance(exc, OSError) else None
-        if self._failures < PROBLEM_AFTER_TRIES and code != EADDRINUSE:
+        if self._failures < PROBLEM_AFTER_TRIES and exc.errno != EADDRINUSE:
             return
-        advice = _ADVICE.get(code or 0, "it is tried again")
+        advice = _ADVICE.get(exc.errno or 0, "it is tried again")
         problem = f"names cannot be served at {self._address} port {self._port}: {exc}; {advice}"
         if problem != self.problem:
             self.problem = problem
@@ -111,6 +110,11 @@ class Site:
         if self._sockets is not None:
             self._sockets.close()
             self._sockets = None
+
+
+def _first_of(group: ExceptionGroup[OSError]) -> OSError:
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, ExceptionGroup) else first
 
 
 def bind(address: IPAddress, port: int) -> Sockets:

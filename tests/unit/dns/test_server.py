@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import closing
+from errno import ENETDOWN
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dns.flags import TC
 from tests.unit.dns.loopback import SERVER, Served, address_reply, run, until
 from tests.unit.dns.support import ME, has_flag, make_query, rcode, records, register
 from weave.dns import Catalogue, DnsConfig, DnsServer
-from weave.dns.site import bind
+from weave.dns.site import Site, Sockets, bind
 
 
 async def send_framed(stream: trio.SocketStream, *queries: dns.message.Message) -> None:
@@ -253,3 +254,44 @@ def test_cancelled_at_any_moment_it_leaves_no_socket_open(tmp_path: Path) -> Non
     assert not trio.run(main, 0)
     for steps in range(1, 30):
         trio.run(main, steps)
+
+
+def test_sockets_that_fail_are_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weave.dns.site.BIND_RETRY_S", 0.001)
+    served: list[int] = []
+
+    async def serve(sockets: Sockets) -> None:
+        served.append(sockets.udp.fileno())
+        if len(served) < 5:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail)
+        await trio.sleep_forever()
+
+    async def fail() -> None:
+        raise OSError(ENETDOWN, "Network is down")
+
+    async def main() -> None:
+        site = Site(ip_address("127.0.0.6"), 0, serve=serve, on_problem=lambda _address, _problem: None)
+        site.bind()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(site.run)
+            with trio.fail_after(5):
+                await until(lambda: len(served) == 5)
+            assert site.bound_port is not None
+            site.stop()
+        assert site.bound_port is None
+
+    trio.run(main)
+
+
+def test_ipv6_addresses_are_served_too(tmp_path: Path) -> None:
+    async def test(served: Served) -> None:
+        loopback = ip_address("::1")
+        served.server.listen([loopback])
+        await until(lambda: loopback in served.server.bound)
+        with trio.socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            await sock.connect(("::1", served.server.bound[loopback]))
+            await sock.send(make_query("c1.weave.local.", "AAAA").to_wire())
+            assert records(dns.message.from_wire(await sock.recv(4096))) == ["AAAA fd00:32::1"]
+
+    run(test, tmp_path)
