@@ -18,7 +18,7 @@ test: setup lint ## every test: unit, properties, simulation, store faults, the 
 lint: setup      ## style, types, import rules
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
-	@$(PY) -m flake8 --select ASYNC weave store
+	@$(PY) -m flake8 --select ASYNC1,ASYNC2,ASYNC3 --extend-ignore ASYNC114,ASYNC124 weave store
 	@.venv/bin/lint-imports --no-logo
 
 bench: setup     ## list the benches; run one with: .venv/bin/python -m bench NAME

@@ -120,24 +120,27 @@ async def shake_hands(stream: trio.SocketStream, handshake: Handshake) -> Establ
     """Run a handshake over a fresh connection; raise `HandshakeRefused` with the reason both ends will show."""
     try:
         with trio.fail_after(HANDSHAKE_DEADLINE_S):
-            await stream.send_all(handshake.start())
-            while handshake.established is None:
-                data = await stream.receive_some(RECEIVE_BYTES)
-                if not data:
-                    raise LinkClosed("the other end closed the connection during the handshake")
-                reply = handshake.receive(data)
-                if reply:
-                    await stream.send_all(reply)
-            return handshake.established
-    except trio.TooSlowError as exc:
+            return await _exchange(stream, handshake)
+    except trio.TooSlowError:
         refusal = handshake.refuse(Reason.TIMEOUT, f"nothing for {HANDSHAKE_DEADLINE_S:g} s")
-        await _say_goodbye(stream, refusal.reply)
-        raise refusal from exc
     except HandshakeRefused as exc:
-        await _say_goodbye(stream, exc.reply)
-        raise
+        refusal = exc
     except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
         raise LinkClosed(_first_reason(BaseExceptionGroup("handshake", [exc]))) from exc
+    await _say_goodbye(stream, refusal.reply)
+    raise refusal
+
+
+async def _exchange(stream: trio.SocketStream, handshake: Handshake) -> Established:
+    await stream.send_all(handshake.start())
+    while handshake.established is None:
+        data = await stream.receive_some(RECEIVE_BYTES)
+        if not data:
+            raise LinkClosed("the other end closed the connection during the handshake")
+        reply = handshake.receive(data)
+        if reply:
+            await stream.send_all(reply)
+    return handshake.established
 
 
 async def _say_goodbye(stream: trio.SocketStream, reply: bytes) -> None:

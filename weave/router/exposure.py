@@ -46,8 +46,8 @@ class Exposure:
         """Restore what was exposed in an earlier life, and the bridge's own address."""
         for key, value in sorted((await self._store.read(TABLE)).items()):
             row = expect_map(unpack(value), "an exposed address")
-            exposed = _Exposed(parse_interface(key.decode()), expect_bool(row.get("masquerade"), "masquerade"))
-            self._exposed[exposed.address] = exposed
+            address = parse_interface(key.decode())
+            self._exposed[address] = _Exposed(address, expect_bool(row.get("masquerade"), "masquerade"))
         wanted = {*self._exposed, *self._addressing.lookup(EXPOSE_IDENT, None)}
         for address in sorted(wanted, key=int):
             exposed = self._exposed.get(address)

@@ -44,6 +44,7 @@ log = logging.getLogger("weave.router")
 IPAM_KIND = "ipam"
 IPAM_CHANNEL = "ipam"
 UID_BITS = 63
+CONTENTS = "the identity of this peer and the addresses it gave out"
 
 
 class Router:
@@ -63,13 +64,12 @@ class Router:
         """Run until stopped; raise `WeaveError` where something that is needed cannot be had."""
         psks = await _stretch_all(self._settings.passwords)
         try:
-            async with open_store(self._settings.database) as store:
+            async with open_store(self._settings.database, contents=CONTENTS) as store:
                 await self._run_with(store, psks)
         except StoreError as exc:
             raise EnvironmentFailure(str(exc)) from exc
         if self._wipe:
-            self._settings.database.unlink(missing_ok=True)
-            for leftover in self._settings.state_dir.glob(self._settings.database.name + "-*"):
+            for leftover in self._settings.state_dir.glob(self._settings.database.name + "*"):
                 leftover.unlink()
 
     async def _run_with(self, store: Store, psks: tuple[bytes, ...]) -> None:
