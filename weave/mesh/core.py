@@ -366,6 +366,7 @@ class MeshCore:
 
     def _drop(self, connection: Connection, reason: str) -> None:
         self._connections.remove(connection)
+        self._courier.drop(connection)
         for healing in self._gossip.healing.values():
             healing.drop(connection.conn)
         self._planner.disconnected(connection.conn, reason, self._now)
@@ -450,7 +451,9 @@ class MeshCore:
         if not is_unsettled and owner in self._network.reachable:
             names = self._network.receivers(owner, chosen)
         found = (chosen[name] for name in names if name != owner and name in chosen)
-        return [each for each in found if each.conn != source]
+        result = [each for each in found if each.conn != source]
+        self._courier.await_flush(result)
+        return result
 
     def _discover(self) -> None:
         self._timers.discovery = inf
@@ -476,14 +479,12 @@ class MeshCore:
     # --- output ----------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        has_more = False
-        for connection in self._connections:
-            if connection.outbox:
-                has_more |= self._courier.flush(connection)
+        has_more = self._courier.flush_all()
         self._timers.flush = self._now + limits.FLUSH_DELAY_S if has_more else inf
 
     def _flush_now(self, connection: Connection) -> None:
         if connection.outbox and self._courier.flush(connection):
+            self._courier.await_flush([connection])
             self._timers.flush = min(self._timers.flush, self._now + limits.FLUSH_DELAY_S)
 
     def _finish(self) -> list[Effect]:

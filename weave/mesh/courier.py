@@ -5,6 +5,7 @@ not fit is refused to the caller, who counts it.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 
 from weave.mesh import limits
 from weave.mesh.connections import Connection
@@ -21,6 +22,8 @@ class Courier:
         self._effects = effects
         self.sent_bytes: Counter[str] = Counter()
         """By channel, before encryption."""
+        self._waiting: dict[int, Connection] = {}
+        """The connections whose outbox may hold something."""
 
     def send(self, connection: Connection, message: Message) -> None:
         """Send now."""
@@ -40,6 +43,23 @@ class Courier:
         """Send what waited for the buffer to drain."""
         while connection.held:
             self.send(connection, connection.held.popleft())
+
+    def await_flush(self, connections: Iterable[Connection]) -> None:
+        """Note that gossip is being queued for some connections."""
+        for connection in connections:
+            self._waiting[connection.conn] = connection
+
+    def drop(self, connection: Connection) -> None:
+        """Forget a connection that ended."""
+        self._waiting.pop(connection.conn, None)
+
+    def flush_all(self) -> bool:
+        """Send a batch wherever gossip waits; return whether more could go."""
+        waiting, self._waiting = self._waiting, {}
+        for conn, connection in waiting.items():
+            if self.flush(connection):
+                self._waiting[conn] = connection
+        return bool(self._waiting)
 
     def flush(self, connection: Connection) -> bool:
         """Send the next batch of gossip, unless the buffer is filling; return whether more could go."""

@@ -23,7 +23,7 @@ LINKS_DELAY_S = 0.05
 """How long the first change of our links waits for company before it is published."""
 LINKS_INTERVAL_S = 0.5
 """The least time between two publications of our links: a mass start changes them at every handshake."""
-GRAPH_INTERVAL_S = 0.1
+GRAPH_INTERVAL_S = 0.2
 """The least time between two computations of the graph: it costs milliseconds with a thousand peers."""
 UNSETTLED_S = 1.0
 """For this long after a change of the graph the trees of two peers may differ."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from weave.errors import RemoteError
 from weave.mesh import topology
 from weave.mesh.entries import ChannelChange
-from weave.mesh.routes import Graph, Recent
+from weave.mesh.routes import EMPTY, Graph, Recent
 from weave.mesh.topology import NO_LINKS, LinkRecord, LinksRecord, PeerRecord, Topology
 from weave.mesh.views import BroadcastRoute, LinkView, PeerView, UnicastRoute
 from weave.names import PeerName
@@ -57,7 +57,9 @@ class Network:
         self._memo = memo
         self._topology = Topology()
         self._graph_key = -1
-        self.graph = Graph({})
+        self.graph = EMPTY
+        self._suspects: set[PeerName] = set()
+        """Peers whose links changed since the last refresh."""
         self.reachable: frozenset[PeerName] = frozenset((me,))
         self._is_news = False
         """Whether what peers say of themselves changed since the last refresh."""
@@ -74,19 +76,20 @@ class Network:
             if change.key == topology.PEER_KEY:
                 self._is_news |= self._topology.set_peer(change.owner, self._read_peer(change.value))
             elif change.key == topology.LINKS_KEY and change.owner != self._me:
-                self._topology.set_links(change.owner, self._read_links(change.owner, change.value))
+                self._set_links(change.owner, self._read_links(change.owner, change.value))
         refused, self._refused = self._refused, []
         return refused
 
     def set_own_links(self, links: tuple[LinkRecord, ...]) -> None:
         """Replace our own links."""
-        self._topology.set_links(self._me, topology.links_record(self._me, links))
+        self._set_links(self._me, topology.links_record(self._me, links))
 
     def refresh(self) -> Reach:
         """Compute the graph again, and say who came and went."""
         fingerprint = self._topology.fingerprint
         self.graph = self._memo.graphs.get(fingerprint, self._build)
         self._graph_key = fingerprint
+        self._suspects.clear()
         is_news, self._is_news = self._is_news, False
         before, self.reachable = self.reachable, self.graph.component(self._me)
         if before is self.reachable or before == self.reachable:
@@ -123,10 +126,15 @@ class Network:
 
     def broadcast_routes(self) -> list[BroadcastRoute]:
         """Return what we pass on for every reachable peer, sorted."""
-        return [BroadcastRoute(name, tuple(self.graph.children(name, self._me))) for name in sorted(self.reachable)]
+        return [BroadcastRoute(name, tuple(sorted(self.graph.children(name, self._me)))) for name in sorted(self.reachable)]
 
     def _build(self) -> Graph:
-        return Graph({name: record.established for name, record in self._topology.links.items()})
+        claims = {name: record.established for name, record in self._topology.links.items()}
+        return self.graph.changed(claims, self._suspects)
+
+    def _set_links(self, owner: PeerName, record: LinksRecord) -> None:
+        if self._topology.set_links(owner, record):
+            self._suspects.add(owner)
 
     def _read_peer(self, value: bytes | None) -> PeerRecord | None:
         if value is None:
@@ -147,20 +155,22 @@ class Network:
             return NO_LINKS
 
     def _find_addresses(self) -> Addresses:
-        """Collect what peers advertise, then what their neighbours see: dialled addresses as they are, others with
-        the control port."""
+        """Collect what peers advertise, then where others reached them; of one that advertises nothing, also where
+        others saw it come from, with its control port."""
         found: dict[PeerName, dict[str, None]] = {}
         ports = {}
         for name in sorted(self.reachable):
             record = self._topology.peers.get(name)
             if record is not None and record.control_port:
-                ports[name] = record.control_port
                 found[name] = {_join(address, record.control_port): None for address in record.addresses}
+                if not record.addresses:
+                    ports[name] = record.control_port
         for name in sorted(self.reachable):
             for link in self._topology.links.get(name, NO_LINKS).links:
-                if link.peer in found and link.address:
-                    seen = link.address if link.outbound else _join(_host(link.address), ports[link.peer])
-                    found[link.peer][seen] = None
+                if link.outbound and link.peer in found:
+                    found[link.peer][link.address] = None
+                elif link.peer in ports:
+                    found[link.peer][_join(_host(link.address), ports[link.peer])] = None
         return {name: tuple(addresses)[:DISCOVERED_ADDRESSES] for name, addresses in found.items()}
 
     def _peer_view(self, name: PeerName) -> PeerView:

@@ -1,8 +1,8 @@
 """The graph of peers and the paths through it: the same on every peer that knows the same links.
 
 A link counts where both ends claim it as established. All paths come from one tree for each peer, by breadth first
-search; of several parents at one distance the one wins whose name, exclusive-or the root's, is smallest: any fixed
-order would do, this one spreads the load of relaying differently for each root.
+search. Every peer's neighbours are searched in the order of their exclusive-or distance to it: any fixed order would
+do, this one lets different peers relay for different roots.
 
     tree(s)        s            a broadcast of s goes down the tree: from b to b's children
                   / \\
@@ -12,7 +12,7 @@ order would do, this one spreads the load of relaying differently for each root.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -25,18 +25,41 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+Claims = Mapping[PeerName, Set[PeerName]]
+"""The established links that each peer claims."""
+Edge = tuple[PeerName, PeerName]
+
+_NOBODY: frozenset[PeerName] = frozenset()
+
+
 class Graph:
     """An immutable graph; trees and components are computed when first asked for."""
 
-    def __init__(self, claims: Mapping[PeerName, Set[PeerName]]) -> None:
-        """Build it from the established links that each peer claims."""
-        nobody: frozenset[PeerName] = frozenset()
-        self.neighbours: dict[PeerName, tuple[PeerName, ...]] = {
-            name: tuple(sorted(other for other in claimed if name in claims.get(other, nobody)))
-            for name, claimed in claims.items()
-        }
+    def __init__(self, neighbours: dict[PeerName, tuple[PeerName, ...]]) -> None:
+        self.neighbours = neighbours
         self._trees: dict[PeerName, Tree] = {}
         self._component_of: dict[PeerName, frozenset[PeerName]] = {}
+
+    def changed(self, claims: Claims, suspects: Iterable[PeerName]) -> "Graph":
+        """Return the graph of other claims, which differ from ours for the suspects alone.
+
+        It costs what changed, not what is there: the neighbours of others and the trees that the change does not
+        touch are kept.
+        """
+        neighbours = dict(self.neighbours)
+        gained: set[Edge] = set()
+        lost: set[Edge] = set()
+        for name in suspects:
+            before = set(neighbours.get(name, ()))
+            after = {other for other in claims.get(name, _NOBODY) if name in claims.get(other, _NOBODY)}
+            gained.update((name, other) for other in after - before)
+            lost.update((name, other) for other in before - after)
+            for other in before ^ after:
+                _set(neighbours, other, {*neighbours.get(other, ())} ^ {name})
+            _set(neighbours, name, after)
+        graph = Graph(neighbours)
+        graph._trees = {root: tree for root, tree in self._trees.items() if not _touches(tree, root, gained, lost)}
+        return graph
 
     def component(self, name: PeerName) -> frozenset[PeerName]:
         """Return the peers that have a path to `name`, itself included."""
@@ -56,7 +79,7 @@ class Graph:
         return tree
 
     def children(self, root: PeerName, here: PeerName) -> list[PeerName]:
-        """Return those to whom `here` passes on what `root` broadcasts, sorted."""
+        """Return those to whom `here` passes on what `root` broadcasts."""
         tree = self.tree(root)
         return [other for other in self.neighbours.get(here, ()) if tree.get(other) == here]
 
@@ -65,20 +88,51 @@ class Graph:
         return self.tree(destination).get(here)
 
 
+EMPTY = Graph({})
+
+
 def _grow(neighbours: Mapping[PeerName, tuple[PeerName, ...]], root: PeerName) -> Tree:
-    mask = _number(root)
-    tree: dict[PeerName, PeerName] = {}
+    tree: dict[PeerName, PeerName] = {root: root}
+    everybody = len(neighbours)
     level = [root]
-    while level:
-        level.sort(key=lambda name: _number(name) ^ mask)
+    while level and len(tree) < everybody:
         below = []
         for parent in level:
             for child in neighbours.get(parent, ()):
-                if child not in tree and child != root:
+                if child not in tree:
                     tree[child] = parent
                     below.append(child)
         level = below
+    del tree[root]
     return tree
+
+
+def _touches(tree: Tree, root: PeerName, gained: Iterable[Edge], lost: Iterable[Edge]) -> bool:
+    """Say whether a change of edges may change a tree; an edge between equals is never searched successfully."""
+    if any(tree.get(here) == there or tree.get(there) == here for here, there in lost):
+        return True
+    return any(_depth(tree, root, here) != _depth(tree, root, there) for here, there in gained)
+
+
+def _depth(tree: Tree, root: PeerName, name: PeerName) -> int:
+    """Return the distance from the root; one that differs from everybody's for whom the tree does not have."""
+    depth = 0
+    while name != root:
+        parent = tree.get(name)
+        if parent is None:
+            return -1
+        name = parent
+        depth += 1
+    return depth
+
+
+def _set(neighbours: dict[PeerName, tuple[PeerName, ...]], name: PeerName, others: Set[PeerName]) -> None:
+    """Replace the neighbours of a peer, in the order in which it searches them."""
+    if not others:
+        neighbours.pop(name, None)
+        return
+    mask = _number(name)
+    neighbours[name] = tuple(sorted(others, key=lambda other: _number(other) ^ mask))
 
 
 @lru_cache(maxsize=1 << 14)
