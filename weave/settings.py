@@ -81,6 +81,8 @@ class Settings:
     metrics: tuple[str, int] | None
     log_level: str
     log_format: str
+    wipe: bool
+    """Do not run: remove what an earlier run left on this host."""
 
     @property
     def database(self) -> Path:
@@ -152,6 +154,7 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
     add("--metrics-addr", metavar="ADDRESS:PORT", default=DEFAULT_METRICS_ADDRESS,
         help="where status and metrics are served read-only (default: %(default)s; 'off' for nowhere)")
     add("--log-level", choices=("debug", "info", "warning", "error"), help="WEAVE_LOG_LEVEL (default: info)")
+    add("--wipe", action="store_true", help=argparse.SUPPRESS)
     add("--log-format", choices=("text", "json"), default="text", help="one event a line (default: %(default)s)")
 
 
@@ -188,6 +191,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         metrics=_metrics_address(given.metrics_addr),
         log_level=given.log_level or environ.get("WEAVE_LOG_LEVEL") or "info",
         log_format=given.log_format,
+        wipe=given.wipe,
     )
 
 

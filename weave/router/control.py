@@ -67,7 +67,7 @@ class RouterControl:
             "Ready": self.ready, "Version": __version__,
             "Router": report.router_report(self._settings, parts.mesh, parts.fabric, name=self._me, uid=self._uid,
                                            mtu=mtu, warnings=warnings, now=now),
-            "IPAM": None if parts.ipam is None else report.ipam_report(parts.ipam, nicknames),
+            "IPAM": None if parts.ipam is None else report.ipam_report(parts.ipam.view()),
             "DNS": None if parts.dns is None or parts.catalogue is None else report.dns_report(
                 parts.dns, parts.catalogue, self._settings),
             "Endpoints": report.endpoint_reports(parts.announcer.local(), parts.fabric.endpoints(), nicknames,

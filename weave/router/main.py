@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     words, secret = hide_password(sys.argv[1:] if argv is None else argv)
     if secret is not None:
         os.environ["WEAVE_PASSWORD"] = secret
-        os.execv(sys.executable, [sys.executable, "-m", "weave.router", *words])  # noqa: S606 - our own program again
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "weave.router", *words])  # noqa: S606 - our own program again
     failure: WeaveError | None = None
     try:
         settings = parse_settings(words, os.environ)
@@ -43,9 +43,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 async def _run(settings: Settings) -> None:
-    from weave.router.router import Router
+    from weave.router.router import Router, check_root
 
+    check_root(os.geteuid())
     router = Router(settings)
+    if settings.wipe:
+        await router.wipe()
+        return
     async with trio.open_nursery() as nursery:
         await nursery.start(_obey_signals, router)
         await router.run()

@@ -11,12 +11,14 @@ from weave.api.report import (
     ConnectionReport,
     DnsReport,
     EndpointReport,
+    IpamReport,
     LinkReport,
     PeerConnectionReport,
     PeerReport,
     RouterReport,
 )
 from weave.dns import Catalogue, DnsServer
+from weave.ipam.views import IpamView
 from weave.mesh.attempts import TargetView
 from weave.mesh.preamble import PROTOCOL_MAX, PROTOCOL_MIN
 from weave.mesh.service import MeshService
@@ -134,5 +136,20 @@ def dns_report(server: DnsServer, catalogue: Catalogue, settings: Settings) -> D
     }
 
 
-def ipam_report(ipam, nicknames):
-    return {"Status": "ready", "Range": "10.32.0.0/12", "RangeNumIPs": 1, "ActiveIPs": 0, "DefaultSubnet": "10.32.0.0/12", "Paxos": None, "Entries": [], "Owners": [], "PendingAllocates": [], "PendingClaims": [], "Conflicts": []}
+def ipam_report(view: IpamView) -> IpamReport:
+    """Return the part of the report that is about addresses."""
+    return {
+        "Status": view.status, "Range": str(view.network), "RangeNumIPs": view.network.num_addresses,
+        "ActiveIPs": view.active, "DefaultSubnet": str(view.default_subnet),
+        "Paxos": None if view.paxos is None else {
+            "Elector": view.paxos.elector, "KnownNodes": view.paxos.known, "Quorum": view.paxos.quorum},
+        "Entries": [
+            {"Token": str(range_.token), "Size": range_.size, "Peer": range_.peer, "Nickname": range_.nickname,
+             "IsKnownPeer": range_.is_known, "Version": range_.version} for range_ in view.ranges],
+        "Owners": [
+            {"Peer": owner.peer, "Nickname": owner.nickname, "IPs": owner.size, "Percent": owner.percent,
+             "Active": owner.active, "Reachable": owner.reachable} for owner in view.owners],
+        "PendingAllocates": list(view.pending_allocates),
+        "PendingClaims": [{"Ident": ident, "CIDR": cidr} for ident, cidr in view.pending_claims],
+        "Conflicts": list(view.conflicts),
+    }

@@ -9,15 +9,19 @@ import random
 import secrets
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import trio
 
-from store import Store, StoreError, open_store
+from store import Store, StoreError, StoreLocked, open_store
 from weave import __version__
+from weave import settings as settings_module
+from weave.api.app import Statistics
 from weave.api.server import serve, serve_public
 from weave.dns import Catalogue, DnsConfig, DnsServer
 from weave.errors import EnvironmentFailure, LocalError
-from weave.ipam import IpamService
+from weave.ipam import IpamService, modes
+from weave.ipam.modes import InitMode
 from weave.logs import fields
 from weave.mesh.core import MeshCore
 from weave.mesh.entries import ChannelChange
@@ -37,13 +41,15 @@ from weave.router.fabric import Fabric
 from weave.router.naming import Naming
 from weave.router.persister import Persister
 from weave.router.state import SelfState, load_self
-from weave.settings import Settings
+from weave.settings import FirstDivision, Settings
 
 log = logging.getLogger("weave.router")
 
 IPAM_KIND = "ipam"
 IPAM_CHANNEL = "ipam"
 UID_BITS = 63
+NOBODY = PeerName("02:00:00:00:00:00")
+"""Whose bridge it is when only its end is wanted."""
 CONTENTS = "the identity of this peer and the addresses it gave out"
 
 
@@ -69,15 +75,35 @@ class Router:
         except StoreError as exc:
             raise EnvironmentFailure(str(exc)) from exc
         if self._wipe:
-            for leftover in self._settings.state_dir.glob(self._settings.database.name + "*"):
-                leftover.unlink()
+            self._remove_state()
+
+    async def wipe(self) -> None:
+        """Remove what an earlier run left on this host; refuse while a router runs."""
+        me = NOBODY
+        try:
+            async with open_store(self._settings.database, contents=CONTENTS) as store:
+                me = (await load_self(store)).identity.public.name
+        except StoreLocked as exc:
+            raise LocalError(str(exc)) from exc
+        except (StoreError, LocalError) as exc:
+            log.warning("the state file is of no use and goes all the same", extra=fields(reason=exc))
+        async with Datapath.open(self._datapath_config(me)) as datapath:
+            await datapath.wipe()
+        self._remove_state()
+
+    def _remove_state(self) -> None:
+        for leftover in self._settings.state_dir.glob(self._settings.database.name + "*"):
+            leftover.unlink()
+
+    def _datapath_config(self, me: PeerName) -> DatapathConfig:
+        return DatapathConfig(peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu,
+                              port=self._settings.vxlan_port)
 
     async def _run_with(self, store: Store, psks: tuple[bytes, ...]) -> None:
         state = await load_self(store)
         me = state.identity.public.name
         async with AsyncExitStack() as stack:
-            datapath = await stack.enter_async_context(Datapath.open(DatapathConfig(
-                peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu, port=self._settings.vxlan_port)))
+            datapath = await stack.enter_async_context(Datapath.open(self._datapath_config(me)))
             parts = Parts(self._settings, state, store, datapath, psks)
             async with trio.open_nursery() as nursery:
                 await parts.start(nursery, self)
@@ -103,8 +129,8 @@ class Parts:
             listen=settings.listen, port=settings.port, psks=psks, nickname=settings.nickname, uid=uid,
             trusted_subnets=settings.trusted_subnets))
         self.ipam = None if settings.range is None else IpamService(
-            me=me, range_=settings.range, default_subnet=settings.default_subnet, init=settings.first_division,
-            store=store, publish=self._publish_ring, send=self._send_ipam)
+            me=me, range_=settings.range, default_subnet=settings.default_subnet,
+            init=_init_mode(settings.first_division), store=store, publish=self._publish_ring, send=self._send_ipam)
         ranges = () if settings.range is None else (settings.range,)
         self.catalogue = None if not settings.dns else Catalogue(
             me=me, domain=settings.dns_domain, ranges=ranges, ttl=settings.dns_ttl)
@@ -142,9 +168,10 @@ class Parts:
         self._peers_changed()
         await nursery.start(self.fabric.run)
         await nursery.start(self.containers.sweep)
-        await nursery.start(serve, self.control, self._settings.socket)
+        statistics = Statistics()
+        await nursery.start(partial(serve, self.control, self._settings.socket, statistics=statistics))
         if self._settings.metrics is not None:
-            await nursery.start(serve_public, self.control, *self._settings.metrics)
+            await nursery.start(partial(serve_public, self.control, *self._settings.metrics, statistics=statistics))
         self.control.ready = True
 
     # -- what one part tells, another hears ---------------------------------------------------------------------
@@ -204,6 +231,17 @@ async def _stretch_all(passwords: Sequence[str]) -> tuple[bytes, ...]:
     """Turn passwords into keys, off the loop: each takes a tenth of a second on purpose."""
     keys = [await trio.to_thread.run_sync(stretch, password) for password in passwords]
     return tuple(keys) or (OPEN_PSK,)
+
+
+def _init_mode(choice: FirstDivision) -> InitMode:
+    """Return the allocator's word for what the operator chose."""
+    match choice:
+        case settings_module.Consensus(expected):
+            return modes.Consensus(expected)
+        case settings_module.SeedPeers(names):
+            return modes.Seed(names)
+        case settings_module.Observer():
+            return modes.Observer()
 
 
 def check_root(effective_uid: int) -> None:
