@@ -1,0 +1,155 @@
+"""Whole estates that change hands: a dead peer's is taken over, a leaving peer's goes to an heir.
+
+A takeover first asks all reachable peers what they know of the dead one's ranges, so that what it gave away shortly
+before is not taken; then what was taken rests, so that two who took it at once learn which of them has it. A leaving
+peer waits until its heir publishes what it got, for nobody will repeat it later.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, TypeAlias
+
+from weave.errors import LocalError
+from weave.ipam import limits
+from weave.ipam.effects import Outcome
+from weave.ipam.estate import Estate
+from weave.ipam.messages import MAX_NONCE, AskView, Bequest, Message, View
+from weave.ipam.ring import Range
+from weave.names import PeerName
+
+if TYPE_CHECKING:
+    from random import Random
+
+Send: TypeAlias = Callable[[PeerName, Message], None]
+End: TypeAlias = Callable[[int, Outcome], None]
+
+
+@dataclass(slots=True)
+class Takeover:
+    """The estate of a dead peer, to be ours."""
+
+    peer: PeerName
+    nonce: int
+    waiting: set[PeerName]
+    deadline: float
+
+
+@dataclass(slots=True)
+class Surrender:
+    """Our estate, to be an heir's."""
+
+    heir: PeerName
+    ranges: tuple[Range, ...]
+    count: int
+    nonce: int
+    resend_at: float
+    deadline: float
+
+
+class Handover:
+    """Takeovers and the surrender under way; requests are ended through `end`."""
+
+    def __init__(self, me: PeerName, estate: Estate, rng: "Random", send: Send, end: End) -> None:
+        self.is_leaving = False
+        self._me = me
+        self._estate = estate
+        self._rng = rng
+        self._send = send
+        self._end = end
+        self._takeovers: dict[int, Takeover] = {}
+        self._surrenders: dict[int, Surrender] = {}
+
+    # --- taking over ---------------------------------------------------------------------------------------------
+
+    def take_over(self, request: int, peer: PeerName, companions: Iterable[PeerName], now: float) -> None:
+        """Begin to take the estate of a peer; it is not reachable and not we."""
+        takeover = Takeover(peer, self._rng.randint(1, MAX_NONCE), set(companions), now + limits.VIEW_TIMEOUT_S)
+        self._takeovers[request] = takeover
+        for companion in sorted(takeover.waiting):
+            self._send(companion, AskView(takeover.nonce, peer))
+
+    def show(self, ask: AskView) -> View:
+        """Return what we know of the ranges of a peer, what it wrote and owned first, as far as it fits."""
+        ranges = sorted(self._estate.ring.ranges(), key=lambda each: ask.peer not in (each.owner, each.writer))
+        return View(ask.nonce, tuple(ranges[: limits.MAX_ENTRIES_PER_MESSAGE]))
+
+    def shown(self, peer: PeerName, view: View) -> bool:
+        """Take note of the view of a peer; say whether we had asked for it."""
+        for takeover in self._takeovers.values():
+            if takeover.nonce == view.nonce and peer in takeover.waiting:
+                takeover.waiting.discard(peer)
+                return True
+        return False
+
+    def _take(self, peer: PeerName, now: float) -> int:
+        segments = self._estate.ring.of(peer)
+        for segment in segments:
+            self._estate.space.fence(segment.start, segment.end, now + limits.TAKEOVER_HOLD_S)
+        self._estate.merge(self._estate.ring.pass_all(segments, self._me, self._me, limits.TAKEOVER_BUMP))
+        return sum(segment.size for segment in segments)
+
+    def fence_taken(self, now: float) -> None:
+        """Let what we ever took rest after a restart: nobody knows whether the rest was over when we stopped."""
+        for segment in self._estate.mine:
+            if segment.range.writer == self._me and segment.range.version:
+                self._estate.space.fence(segment.start, segment.end, now + limits.TAKEOVER_HOLD_S)
+
+    # --- giving up -----------------------------------------------------------------------------------------------
+
+    def surrender(self, request: int, companions: Iterable[PeerName], now: float) -> None:
+        """Give everything to the reachable peer that has least; without one there is nobody to give it to."""
+        self.is_leaving = True
+        heir = min(companions, key=lambda peer: (self._estate.size_of(peer), peer), default=None)
+        count = sum(segment.size for segment in self._estate.mine)
+        if heir is None or count == 0:
+            self._end(request, 0)
+            return
+        given = tuple(self._estate.ring.pass_all(list(self._estate.mine), heir, self._me))
+        self._estate.merge(given)
+        nonce = self._rng.randint(1, MAX_NONCE)
+        self._surrenders[request] = Surrender(heir, given, count, nonce, now, now + limits.SURRENDER_TIMEOUT_S)
+
+    def _bequeath(self, surrender: Surrender) -> None:
+        rest = [each for each in surrender.ranges if not self._estate.is_published_by_owner(each)]
+        for at in range(0, len(rest), limits.MAX_ENTRIES_PER_MESSAGE):
+            part = tuple(rest[at : at + limits.MAX_ENTRIES_PER_MESSAGE])
+            self._send(surrender.heir, Bequest(surrender.nonce, part))
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def step(self, reachable: frozenset[PeerName], now: float) -> None:
+        """End what is complete or has waited long enough, and repeat what may be lost."""
+        for request, takeover in list(self._takeovers.items()):
+            takeover.waiting &= reachable
+            if takeover.waiting and now < takeover.deadline:
+                continue
+            del self._takeovers[request]
+            self._end(request, back(takeover.peer) if takeover.peer in reachable else self._take(takeover.peer, now))
+        for request, surrender in list(self._surrenders.items()):
+            is_done = all(map(self._estate.is_published_by_owner, surrender.ranges))
+            if is_done or now >= surrender.deadline:
+                del self._surrenders[request]
+                self._end(request, surrender.count)
+            elif now >= surrender.resend_at:
+                surrender.resend_at = now + limits.SURRENDER_RESEND_S
+                self._bequeath(surrender)
+
+    def deadline(self) -> float:
+        """Return when `step` is due."""
+        return min([
+            inf,
+            *(takeover.deadline for takeover in self._takeovers.values()),
+            *(min(surrender.deadline, surrender.resend_at) for surrender in self._surrenders.values()),
+        ])
+
+    def cancel(self, request: int) -> None:
+        """Forget a takeover that has not happened; a surrender cannot be undone."""
+        self._takeovers.pop(request, None)
+        self._surrenders.pop(request, None)
+
+
+def back(peer: PeerName) -> LocalError:
+    """Return the refusal to take over a peer that lives."""
+    return LocalError(f"{peer} is reachable; only the ranges of a dead peer can be taken over. To remove a live one, "
+                      "run `weave reset` there")
