@@ -21,6 +21,7 @@ from weave.dns.entry import NameEntry, check_registration, decode_name_entry, en
 from weave.dns.finding import FOREIGN, Finding, Outcome
 from weave.dns.labels import (
     Labels,
+    is_registrable,
     labels_of,
     registered_name,
     reverse_apex_depth,
@@ -51,7 +52,10 @@ class Catalogue:
     """Everybody's names, as one peer sees them."""
 
     def __init__(self, *, me: PeerName, domain: str = "weave.local.", ranges: Sequence[IPNetwork] = (), ttl: int = 1):
+        """Make an empty catalogue; raise `LocalError` where `domain` is none that names could be in."""
         self.domain = domain.lower().rstrip(".") + "."
+        if not is_registrable(self.domain):
+            raise LocalError(f"{domain!r} cannot be the domain of our names; it should look like weave.local.")
         self.apex = labels_of(self.domain)
         self.ttl = ttl
         self.generation = 1

@@ -118,6 +118,12 @@ def test_the_domain_can_be_another() -> None:
     assert look(catalogue, "example").outcome is Outcome.FOREIGN
 
 
+@pytest.mark.parametrize("domain", ["", ".", "we ave.", "a..b", "-a.", "a" * 64])
+def test_a_domain_that_is_none_is_refused(domain: str) -> None:
+    with pytest.raises(LocalError, match="domain"):
+        Catalogue(me=ME, domain=domain)
+
+
 @given(st.lists(st.binary(min_size=1, max_size=63), max_size=8), st.integers(0, 65535))
 def test_lookup_judges_every_name(labels: list[bytes], qtype: int) -> None:
     catalogue = small_catalogue()
