@@ -14,7 +14,8 @@ from pathlib import Path
 from weave import __version__
 from weave.addresses import IPAddress, IPNetwork, parse_address, parse_network
 from weave.errors import LocalError
-from weave.names import PeerName, parse_peer_name
+from weave.ipam.modes import Consensus, InitMode, Observer, Seed
+from weave.names import parse_peer_name
 
 DEFAULT_CONTROL_PORT = 6783
 DEFAULT_VXLAN_PORT = 6784
@@ -26,28 +27,6 @@ DEFAULT_CONNECTION_LIMIT = 30
 """Neighbours of a peer in a mesh of any size; 2 * log2(1,000 peers) is 20, the rest is head-room for targets."""
 MIN_RANGE_ADDRESSES = 4
 MAX_NICKNAME = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Consensus:
-    """Agree on the first division of the range among this many peers."""
-
-    expected: int
-
-
-@dataclass(frozen=True, slots=True)
-class SeedPeers:
-    """Divide the range among exactly these peers, without a vote; all of them must be told the same."""
-
-    names: tuple[PeerName, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Observer:
-    """Never vote on the first division; wait for it and ask others for space."""
-
-
-FirstDivision = Consensus | SeedPeers | Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +44,7 @@ class Settings:
     advertise: tuple[IPAddress, ...]
     discovery: bool
     connection_limit: int
-    first_division: FirstDivision
+    first_division: InitMode
     range: IPNetwork | None
     """None: this router manages no addresses."""
     default_subnet: IPNetwork | None
@@ -223,13 +202,13 @@ def _password_from(path: str) -> str:
     return lines[0].strip()
 
 
-def _first_division(text: str | None, targets: int) -> FirstDivision:
+def _first_division(text: str | None, targets: int) -> InitMode:
     """Return how the range is first divided; without a count the given peers and we are taken to be all."""
     mode, _, argument = (text or "consensus").partition("=")
     if mode == "observer" and not argument:
         return Observer()
     if mode == "seed" and argument:
-        return SeedPeers(tuple(sorted({parse_peer_name(name) for name in argument.split(",")})))
+        return Seed(tuple(sorted({parse_peer_name(name) for name in argument.split(",")})))
     if mode == "consensus":
         if not argument:
             return Consensus(targets + 1)

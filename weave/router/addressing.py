@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import trio
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
-from weave.api.errors import FeatureOff
+from weave.api.errors import Conflict, FeatureOff, NotFound
 from weave.api.wishes import AnyIn, Exactly, Wish
-from weave.ipam import IpamService
+from weave.ipam import AddressNotHeld, AddressTaken, IpamService
 from weave.net import Datapath
 
 EXPOSE_IDENT = "weave:expose"
@@ -44,13 +44,24 @@ class Addressing:
                 return await self.ipam.allocate(ident, subnet)
             case Exactly(interface):
                 if self._ipam is not None:
-                    await self._ipam.claim(ident, interface)
+                    await self.claim(ident, interface)
                 return interface
 
+    async def claim(self, ident: str, interface: IPInterface) -> None:
+        """Make exactly this address that of `ident`; raise `Conflict` where another has it."""
+        try:
+            await self.ipam.claim(ident, interface)
+        except AddressTaken as exc:
+            raise Conflict(str(exc)) from exc
+
     async def release(self, ident: str, address: IPAddress | None) -> None:
-        """Free one address of `ident`, or all of them."""
-        if self._ipam is not None:
+        """Free one address of `ident`, or all of them; raise `NotFound` where it holds none such."""
+        if self._ipam is None:
+            return
+        try:
             await self._ipam.release(ident, address)
+        except AddressNotHeld as exc:
+            raise NotFound(str(exc)) from exc
 
     def lookup(self, ident: str, subnet: IPNetwork | None) -> list[IPInterface]:
         """Return what `ident` holds."""

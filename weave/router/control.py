@@ -128,11 +128,11 @@ class RouterControl:
 
     async def claim(self, ident: str, interface: IPInterface) -> None:
         """Reserve one address for `ident`."""
-        await self._parts.addressing.ipam.claim(ident, interface)
+        await self._parts.addressing.claim(ident, interface)
 
     async def release(self, ident: str, address: IPAddress | None) -> None:
         """Free one address of `ident`, or all."""
-        await self._parts.addressing.ipam.release(ident, address)
+        await self._parts.addressing.release(ident, address)
 
     def lookup(self, ident: str, subnet: IPNetwork | None) -> Sequence[IPInterface]:
         """Return the addresses that `ident` holds."""

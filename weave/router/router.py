@@ -15,13 +15,11 @@ import trio
 
 from store import Store, StoreError, StoreLocked, open_store
 from weave import __version__
-from weave import settings as settings_module
 from weave.api.app import Statistics
 from weave.api.server import serve, serve_public
 from weave.dns import Catalogue, DnsConfig, DnsServer
 from weave.errors import EnvironmentFailure, LocalError
-from weave.ipam import IpamService, modes
-from weave.ipam.modes import InitMode
+from weave.ipam import IpamService
 from weave.logs import fields
 from weave.mesh.core import MeshCore
 from weave.mesh.entries import ChannelChange
@@ -41,7 +39,7 @@ from weave.router.fabric import Fabric
 from weave.router.naming import Naming
 from weave.router.persister import Persister
 from weave.router.state import SelfState, load_self
-from weave.settings import FirstDivision, Settings
+from weave.settings import Settings
 
 log = logging.getLogger("weave.router")
 
@@ -130,7 +128,7 @@ class Parts:
             trusted_subnets=settings.trusted_subnets))
         self.ipam = None if settings.range is None else IpamService(
             me=me, range_=settings.range, default_subnet=settings.default_subnet,
-            init=_init_mode(settings.first_division), store=store, publish=self._publish_ring, send=self._send_ipam)
+            init=settings.first_division, store=store, publish=self._publish_ring, send=self._send_ipam)
         ranges = () if settings.range is None else (settings.range,)
         self.catalogue = None if not settings.dns else Catalogue(
             me=me, domain=settings.dns_domain, ranges=ranges, ttl=settings.dns_ttl)
@@ -160,7 +158,10 @@ class Parts:
         if self.dns is not None:
             await nursery.start(self.dns.run)
         await nursery.start(self.mesh.run)
-        self.mesh.connect([*self._settings.peers, *self._state.targets])
+        targets = [*self._settings.peers, *self._state.targets]
+        self.mesh.connect(targets)
+        if self.ipam is not None and not targets:
+            self.ipam.synced()
         self._listen_for_names()
         await self.naming.recover()
         await self.exposure.recover()
@@ -231,17 +232,6 @@ async def _stretch_all(passwords: Sequence[str]) -> tuple[bytes, ...]:
     """Turn passwords into keys, off the loop: each takes a tenth of a second on purpose."""
     keys = [await trio.to_thread.run_sync(stretch, password) for password in passwords]
     return tuple(keys) or (OPEN_PSK,)
-
-
-def _init_mode(choice: FirstDivision) -> InitMode:
-    """Return the allocator's word for what the operator chose."""
-    match choice:
-        case settings_module.Consensus(expected):
-            return modes.Consensus(expected)
-        case settings_module.SeedPeers(names):
-            return modes.Seed(names)
-        case settings_module.Observer():
-            return modes.Observer()
 
 
 def check_root(effective_uid: int) -> None:
