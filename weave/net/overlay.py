@@ -95,12 +95,15 @@ class Overlay:
         """Make this what is on our own host; what a peer claims of it is not believed."""
         before, self.local = self.local, local
         async with self._lock:
-            contested = local.macs - before.macs & self.table.actual.tunnels.keys() or local.own != before.own
-            if self._stale or contested or before.neighbours.keys() - local.neighbours.keys():
+            actual = self.table.actual
+            news = sorted(local.neighbours.items() - before.neighbours.items())
+            gone = sorted(ip for ip in before.neighbours.keys() - local.neighbours.keys() if ip in actual.neighbours)
+            contested = local.macs & actual.tunnels.keys() or local.own & actual.neighbours.keys()
+            if self._stale or contested or (gone and self._endpoints is not None):
                 await self._program()
                 return
-            news = [(ip, mac) for ip, mac in local.neighbours.items() if before.neighbours.get(ip) != mac]
-            await self._apply(ForwardingChange(neighbours=news))
+            await self._apply(ForwardingChange(
+                neighbours=news, gone_neighbours=[(ip, actual.neighbours[ip]) for ip in gone]))
 
     async def set_masqueraded(self, subnets: frozenset[IPNetwork]) -> None:
         """Make these the subnets that borrow the host's address."""
@@ -128,7 +131,7 @@ class Overlay:
         self._tunnels = {version: links[name].index for version, name in
                          ((4, self._config.vxlan), (6, self._config.vxlan6)) if name in links}
         try:
-            run_there(self._namespace, lambda: sysctl.refuse_advertisements(self._config.bridge))
+            run_there(self._namespace, lambda: sysctl.prepare(self._config.bridge))
         except OSError as exc:
             raise EnvironmentFailure(f"cannot write {exc.filename}: {exc.strerror}; mount /proc/sys writable for the "
                                      "router") from exc

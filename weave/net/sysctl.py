@@ -25,15 +25,20 @@ def prepare_container(interface: str, *, ipv6: bool) -> None:
         _write(f"{base}/base_reachable_time_ms", limits.NEIGHBOUR_REACHABLE_S * 1000)
         _write(f"{base}/delay_first_probe_time", limits.NEIGHBOUR_FIRST_PROBE_S)
         _write(f"{base}/ucast_solicit", limits.NEIGHBOUR_UNICAST_PROBES)
+    prepare(interface)
     if "ipv6" in families:
-        refuse_advertisements(interface)
         _write(f"ipv6/conf/{interface}/accept_dad", 0)
         if ipv6:
             _write(f"ipv6/conf/{interface}/disable_ipv6", 0)
 
 
-def refuse_advertisements(interface: str) -> None:
-    """Take no addresses and routes from whoever calls itself a router on the segment. Raises `OSError`."""
+def prepare(interface: str) -> None:
+    """Make an interface hold on to its addresses, and to no others. Raises `OSError`.
+
+    Of several addresses of one subnet the kernel by default drops all when the first is removed; and by default it
+    takes addresses and routes from whoever calls itself a router on the segment.
+    """
+    _write(f"ipv4/conf/{interface}/promote_secondaries", 1)
     if has_ipv6():
         _write(f"ipv6/conf/{interface}/accept_ra", 0)
 

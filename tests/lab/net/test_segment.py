@@ -1,0 +1,183 @@
+"""Containers on several hosts talk as on one cable; what the kernel can answer itself never reaches the wire."""
+
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+import trio
+
+from weave.net import Datapath
+
+from .hosts import LAB, Host, Place, Underlay, eventually, output_with, request, underlay
+
+pytestmark = LAB
+
+
+@asynccontextmanager
+async def segment(net: Underlay, *, version: int = 4, known: bool = True) -> AsyncIterator[
+        tuple[list[Host], list[Datapath], list[Place]]]:
+    """Two hosts with a container each: 10.32.0.N and fd00::N."""
+    hosts = [net.host(1), net.host(2)]
+    inside = [net.place(), net.place()]
+    async with AsyncExitStack() as stack:
+        paths = [await stack.enter_async_context(Datapath.open(host.config, netns=host.place.descriptor))
+                 for host in hosts]
+        made = [await path.attach(request(place, f"c{n}", f"10.32.0.{n}/12", f"fd00::{n}/64"))
+                for n, (path, place) in enumerate(zip(paths, inside, strict=True), 1)]
+        for here, there in ((0, 1), (1, 0)):
+            await paths[here].set_remotes([hosts[there].remote(version)])
+            await paths[here].set_endpoints([hosts[there].endpoint(made[there])] if known else [])
+        yield hosts, paths, inside
+
+
+class Capture:
+    """What tcpdump sees on a host's underlay."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def lines(self) -> list[str]:
+        self._process.terminate()
+        assert self._process.stdout is not None
+        return [line for line in self._process.stdout.read().splitlines() if " > " in line or "ARP" in line]
+
+
+@asynccontextmanager
+async def captured(host: Host) -> AsyncIterator[Capture]:
+    with host.place.running("tcpdump", "-nlei", "u0", "--immediate-mode", "-T", "vxlan", "udp port 6784") as process:
+        await output_with(process, "listening on")
+        yield Capture(process)
+
+
+@pytest.fixture
+def net() -> Iterator[Underlay]:
+    with underlay() as made:
+        yield made
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_containers_on_two_hosts_reach_each_other(net: Underlay, version: int) -> None:
+    async def main() -> None:
+        async with segment(net, version=version) as (_, _, (one, two)):
+            assert await one.reaches("10.32.0.2")
+            assert await two.reaches("fd00::1")
+            room = 1422 if version == 4 else 1402
+            assert await one.reaches("10.32.0.2", "-s", str(room), "-M", "do"), "as large as the underlay carries"
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_tcp_carries_data_even_where_the_underlay_is_smaller_than_promised(net: Underlay, version: int) -> None:
+    async def main() -> None:
+        async with segment(net, version=version) as (_, _, (one, two)):
+            with two.running("iperf3", "-s", "-1", "--forceflush") as server:
+                await output_with(server, "listening")
+                answer = await one.run_async("iperf3", "-c", "10.32.0.2", "-n", "20M", "--connect-timeout", "2000")
+            assert "receiver" in answer
+
+    trio.run(main)
+
+
+def test_known_addresses_cause_no_arp_and_no_flooding_on_the_wire(net: Underlay) -> None:
+    async def main() -> None:
+        third = net.host(3)
+        async with segment(net) as (hosts, paths, (one, _)):
+            await paths[0].set_remotes([hosts[1].remote(), third.remote()])
+            async with captured(hosts[0]) as wire, captured(third) as elsewhere:
+                assert await one.reaches("10.32.0.2")
+                assert await one.reaches("fd00::2")
+                seen, flooded = wire.lines(), elsewhere.lines()
+        assert any("VXLAN" in line for line in seen)
+        assert not [line for line in seen if "ARP" in line or "neighbor sol" in line]
+        assert flooded == []
+
+    trio.run(main)
+
+
+def test_known_addresses_of_the_same_host_cause_no_arp_on_the_wire(net: Underlay) -> None:
+    async def main() -> None:
+        async with segment(net) as (hosts, paths, (one, _)):
+            neighbour = net.place()
+            await paths[0].attach(request(neighbour, "c9", "10.32.0.9/12"))
+            async with captured(hosts[0]) as wire:
+                assert await one.reaches("10.32.0.9")
+                seen = wire.lines()
+        assert [line for line in seen if "ARP" in line] == []
+
+    trio.run(main)
+
+
+def test_unknown_addresses_are_found_by_flooding(net: Underlay) -> None:
+    async def main() -> None:
+        async with segment(net, known=False) as (_, _, (one, _)):
+            assert await one.reaches("10.32.0.2")
+
+    trio.run(main)
+
+
+def test_a_stranger_cannot_inject_packets(net: Underlay) -> None:
+    async def main() -> None:
+        async with segment(net) as (hosts, paths, (one, _)):
+            stranger, outsider = net.host(3), net.place()
+            async with Datapath.open(stranger.config, netns=stranger.place.descriptor) as third:
+                await third.set_remotes([hosts[0].remote()])
+                await third.attach(request(outsider, "evil", "10.32.0.66/12"))
+                assert not await outsider.reaches("10.32.0.1")
+                await paths[0].reconcile()
+                assert paths[0].counters()["guard_dropped_total"] > 0
+                await paths[0].set_remotes([hosts[1].remote(), stranger.remote()])
+                assert await outsider.reaches("10.32.0.1"), "a peer may send"
+                assert await one.reaches("10.32.0.2")
+
+    trio.run(main)
+
+
+def test_the_bridge_takes_part_once_it_is_exposed(net: Underlay) -> None:
+    async def main() -> None:
+        outside = net.host(7)
+        async with segment(net) as (hosts, paths, (one, _)):
+            address = request(one, "x", "10.32.0.100/12").addresses[0]
+            await paths[0].expose(address)
+            assert await hosts[0].place.reaches("10.32.0.1")
+            assert await hosts[0].place.reaches("10.32.0.2")
+            await one.run_async("ip", "route", "add", "default", "via", "10.32.0.100")
+            assert await one.reaches(str(outside.address())), "masqueraded as the host"
+            await paths[0].expose(address, masquerade=False)
+            assert not await one.reaches(str(outside.address()))
+            await paths[0].hide(address)
+            assert not await hosts[0].place.reaches("10.32.0.1")
+            assert paths[0].bridge_state().addresses == ()
+
+    trio.run(main)
+
+
+def test_a_container_that_moves_is_reached_at_its_new_host(net: Underlay) -> None:
+    async def main() -> None:
+        third = net.host(3)
+        async with segment(net) as (hosts, paths, (one, two)), Datapath.open(
+                third.config, netns=third.place.descriptor) as path:
+            assert await one.reaches("10.32.0.2")
+            await paths[1].detach("c2", "ethwe")
+            moved = await path.attach(request(two, "c2", "10.32.0.2/12"))
+            first = (await paths[0].attachments())[0]
+            await path.set_remotes([hosts[0].remote()])
+            await path.set_endpoints([hosts[0].endpoint(first)])
+            await paths[0].set_remotes([hosts[1].remote(), third.remote()])
+            await paths[0].set_endpoints([third.endpoint(moved)])
+            await eventually(lambda: one.reaches("10.32.0.2"))
+
+    trio.run(main)
+
+
+def test_underlay_addresses_are_those_other_hosts_can_use(net: Underlay) -> None:
+    async def main() -> None:
+        async with segment(net) as (hosts, paths, _):
+            await paths[0].add_bridge_address(request(Place(0), "x", "10.32.0.100/12").addresses[0])
+            assert paths[0].underlay_addresses() == (hosts[0].address(4), hosts[0].address(6))
+            assert paths[0].mtu == 1450
+
+    trio.run(main)
+
+

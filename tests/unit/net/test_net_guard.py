@@ -1,0 +1,84 @@
+"""The nftables tables: what is wanted, how a listing is read, and the shortest way between the two."""
+
+import json
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from weave.errors import EnvironmentFailure
+from weave.net.guard import (
+    GUARD_TABLE,
+    NAT_TABLE,
+    Shape,
+    guard_table,
+    masqueraded,
+    nat_table,
+    plan_table,
+    read_listing,
+    transaction,
+    vteps_of,
+)
+
+ONE, TWO, SIX = ip_address("192.0.2.1"), ip_address("192.0.2.2"), ip_address("2001:db8::1")
+SUBNET = ip_network("10.32.0.0/12")
+
+
+def guard(*vteps: object):
+    return guard_table(vteps, bridge="weave", port=6784)  # type: ignore[arg-type]
+
+
+def test_a_table_that_is_as_wanted_needs_nothing() -> None:
+    assert plan_table(GUARD_TABLE, guard(ONE, SIX), guard(ONE, SIX).shape) == []
+
+
+def test_a_change_of_peers_changes_elements_only() -> None:
+    commands = plan_table(GUARD_TABLE, guard(TWO, SIX), guard(ONE).shape)
+    assert [(verb, body["element"]["name"], body["element"]["elem"])  # type: ignore[index]
+            for command in commands for verb, body in command.items()] == [
+        ("delete", "vteps4", ["192.0.2.1"]), ("add", "vteps4", ["192.0.2.2"]), ("add", "vteps6", ["2001:db8::1"])]
+
+
+@pytest.mark.parametrize("actual", [
+    None, Shape({}, ()), Shape(guard(ONE).shape.sets, guard(ONE).shape.rules[1:]),
+    Shape(guard(ONE).shape.sets, guard_table((), bridge="other", port=1).shape.rules),
+])
+def test_a_table_that_lacks_something_is_replaced_as_a_whole(actual: Shape | None) -> None:
+    commands = plan_table(GUARD_TABLE, guard(ONE), actual)
+    assert [next(iter(command)) for command in commands[:3]] == ["add", "delete", "add"]
+    assert sum("rule" in command.get("add", {}) for command in commands) == 4  # type: ignore[operator]
+
+
+def test_no_exposed_subnet_means_no_nat_table() -> None:
+    assert nat_table((), bridge="weave") is None
+    assert plan_table(NAT_TABLE, None, None) == []
+    assert plan_table(NAT_TABLE, None, Shape({}, ())) == [{"delete": {"table": {"family": "inet", "name": NAT_TABLE}}}]
+
+
+def test_masqueraded_subnets_are_found_again_in_a_listing() -> None:
+    table = nat_table([SUBNET, ip_network("fd00::/64")], bridge="weave")
+    assert table is not None
+    assert masqueraded(table.shape) == {SUBNET, ip_network("fd00::/64")}
+    assert masqueraded(Shape({}, (("masquerade", "masquerade nonsense in 1"), ("x", "y")))) == frozenset()
+
+
+def test_a_listing_is_read_with_its_drops() -> None:
+    listing = {"nftables": [
+        {"metainfo": {"version": "1.0.6"}}, {"table": {"name": "weave"}},
+        {"set": {"name": "vteps4", "elem": ["192.0.2.1"]}}, {"set": {"name": "vteps6"}},
+        {"rule": {"chain": "guard", "comment": "a", "expr": [{"counter": {"packets": 3, "bytes": 9}}, {"drop": None}]}},
+    ]}
+    shape, dropped = read_listing(listing)
+    assert shape == Shape({"vteps4": frozenset({ONE}), "vteps6": frozenset()}, (("guard", "a"),))
+    assert (dropped, vteps_of(shape)) == (3, {ONE})
+
+
+@pytest.mark.parametrize("listing", [None, [], {}, {"nftables": [{"set": {}}]}, {"nftables": [{"rule": {"expr": [1]}}]},
+                                     {"nftables": [{"set": {"name": "x", "elem": ["nonsense"]}}]}])
+def test_a_listing_of_another_shape_is_a_failure_in_words(listing: object) -> None:
+    with pytest.raises(EnvironmentFailure, match="install nftables"):
+        read_listing(listing)
+
+
+def test_a_transaction_is_json_of_all_commands() -> None:
+    assert json.loads(transaction(plan_table(GUARD_TABLE, guard(ONE), None)))["nftables"][0] == {
+        "add": {"table": {"family": "inet", "name": "weave"}}}
