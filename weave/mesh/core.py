@@ -7,7 +7,7 @@ in `refused`, never in an exception.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
@@ -102,7 +102,7 @@ class MeshCore:
         self._unreachable_since: dict[PeerName, float] = {}
         self._is_planning_due = True
         self._graph_done_at = self._links_done_at = self._discovery_done_at = -inf
-        self._reach_changed_at = -inf
+        self._reach_changed_at = self._rewired_at = -inf
         self._timers = Timers(
             heartbeat=now + rng.uniform(0, limits.HEARTBEAT_INTERVAL_S),
             sweep=now + limits.FLOOR_DELAY_S if me.incarnation > 1 else inf,
@@ -415,6 +415,8 @@ class MeshCore:
         self._timers.graph = inf
         self._graph_done_at = self._now
         reach = self._network.refresh()
+        if reach.is_rewired:
+            self._rewired_at = self._now
         if reach.appeared or reach.vanished:
             self._reach_changed_at = self._now
             self._gossip.cover(self._network.reachable)
@@ -438,22 +440,25 @@ class MeshCore:
         self._topology_changed()
 
     def _spread(self, owner: PeerName, source: int | None) -> list[Connection]:
-        """Return the connections to which an owner's entries go on: those below us in its tree.
-
-        Whoever is so new a neighbour that the graph does not have it yet is in no tree and gets everything; so does
-        every neighbour of a small mesh that is still changing, and of an owner to whom we know no path.
-        """
+        """Return the connections to which an owner's entries go on; gossip will be queued for them."""
         self._timers.flush = min(self._timers.flush, self._now + limits.FLUSH_DELAY_S)
         chosen = self._connections.chosen
-        is_small = len(chosen) <= limits.FLOOD_DEGREE
-        is_unsettled = is_small and self._now - self._graph_done_at < limits.UNSETTLED_S
-        names: Sequence[PeerName] = tuple(chosen)
-        if not is_unsettled and owner in self._network.reachable:
-            names = self._network.receivers(owner, chosen)
-        found = (chosen[name] for name in names if name != owner and name in chosen)
-        result = [each for each in found if each.conn != source]
-        self._courier.await_flush(result)
-        return result
+        is_settled = not self._network.is_stale and self._now - self._rewired_at >= limits.UNSETTLED_S
+        if owner == self._me.name:
+            names: Iterable[PeerName] = chosen
+        elif is_settled and owner in self._network.reachable:
+            names = self._network.below(owner, chosen)
+        else:
+            names = self._some(self._network.not_beside(owner, chosen))
+        found = [chosen[name] for name in names if name != owner and chosen[name].conn != source]
+        self._courier.await_flush(found)
+        return found
+
+    def _some(self, names: list[PeerName]) -> list[PeerName]:
+        """Return as many of some neighbours, at random, as make an epidemic."""
+        if len(names) <= limits.UNSETTLED_FANOUT:
+            return names
+        return self._rng.sample(names, limits.UNSETTLED_FANOUT)
 
     def _discover(self) -> None:
         self._timers.discovery = inf

@@ -26,9 +26,11 @@ LINKS_INTERVAL_S = 0.5
 GRAPH_INTERVAL_S = 0.2
 """The least time between two computations of the graph: it costs milliseconds with a thousand peers."""
 UNSETTLED_S = 1.0
-"""For this long after a change of the graph the trees of two peers may differ."""
-FLOOD_DEGREE = 6
-"""With this many neighbours or fewer an unsettled mesh is flooded: cheaper than healing what a tree missed."""
+"""For this long after a change of the graph trees may differ between peers, and are not worth growing."""
+UNSETTLED_FANOUT = 6
+"""To how many neighbours a relay passes on while trees may differ: reaches 99.7% (1 - r = exp(-6r)), digests the rest."""
+MAX_EDGES_CARRIED_OVER = 8
+"""After a change of more edges than this it is cheaper to grow all trees anew than to ask which are untouched."""
 MAX_DELTA_BYTES = 60 * 1024
 """Entries in one delta: what a slow link (10 kB/s) carries within the time that would make it dead."""
 MAX_DELTAS_PER_FLUSH = 8

@@ -47,6 +47,8 @@ class Reach:
     vanished: tuple[PeerName, ...]
     is_news: bool
     """Whether anybody says something new of itself."""
+    is_rewired: bool
+    """Whether any link is new or gone."""
 
 
 class Network:
@@ -86,20 +88,28 @@ class Network:
 
     def refresh(self) -> Reach:
         """Compute the graph again, and say who came and went."""
-        fingerprint = self._topology.fingerprint
-        self.graph = self._memo.graphs.get(fingerprint, self._build)
-        self._graph_key = fingerprint
-        self._suspects.clear()
+        is_rewired = self._graph_key != self._topology.fingerprint
+        if is_rewired:
+            self._graph_key = self._topology.fingerprint
+            self.graph = self._memo.graphs.get(self._graph_key, self._build)
+            self._suspects.clear()
         is_news, self._is_news = self._is_news, False
         before, self.reachable = self.reachable, self.graph.component(self._me)
         if before is self.reachable or before == self.reachable:
-            return Reach((), (), is_news)
-        return Reach(tuple(sorted(self.reachable - before)), tuple(sorted(before - self.reachable)), is_news)
+            return Reach((), (), is_news, is_rewired)
+        appeared, vanished = sorted(self.reachable - before), sorted(before - self.reachable)
+        return Reach(tuple(appeared), tuple(vanished), is_news, is_rewired)
 
-    def receivers(self, owner: PeerName, neighbours: Iterable[PeerName]) -> list[PeerName]:
+    def below(self, owner: PeerName, neighbours: Iterable[PeerName]) -> list[PeerName]:
         """Return the neighbours below us in an owner's tree, and those whom the graph does not have yet."""
         mine = self.graph.neighbours.get(self._me, ())
-        return [*self.graph.children(owner, self._me), *(name for name in neighbours if name not in mine)]
+        children = self.graph.children(owner, self._me)
+        return [name for name in neighbours if name in children or name not in mine]
+
+    def not_beside(self, owner: PeerName, neighbours: Iterable[PeerName]) -> list[PeerName]:
+        """Return the neighbours that are not the owner's as well, who hear it from the owner."""
+        beside = self.graph.neighbours.get(owner, ())
+        return [name for name in neighbours if name not in beside]
 
     def record(self, name: PeerName) -> PeerRecord | None:
         """Return what a peer says of itself."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from functools import lru_cache
 from typing import Generic, TypeVar
 
+from weave.mesh import limits
 from weave.names import PeerName
 
 Tree = Mapping[PeerName, PeerName]
@@ -58,7 +59,10 @@ class Graph:
                 _set(neighbours, other, {*neighbours.get(other, ())} ^ {name})
             _set(neighbours, name, after)
         graph = Graph(neighbours)
-        graph._trees = {root: tree for root, tree in self._trees.items() if not _touches(tree, root, gained, lost)}
+        if len(gained) + len(lost) <= limits.MAX_EDGES_CARRIED_OVER:
+            graph._trees = {
+                root: tree for root, tree in self._trees.items() if not _touches(tree, root, gained, lost)
+            }
         return graph
 
     def component(self, name: PeerName) -> frozenset[PeerName]:
