@@ -36,7 +36,7 @@ from weave.lab.names import (
     underlay_address,
     underlay_mac,
 )
-from weave.lab.state import HostState, LabState, Process, directory, labs, load, locked, start_time
+from weave.lab.state import HostState, LabState, Process, directory, labs, load, locked, start_time, turn
 
 ROUTER_READY_DEADLINE_S = 30.0
 PROCESS_END_DEADLINE_S = 10.0
@@ -81,10 +81,12 @@ class Lab:
             self._wait_ready(name)
         return fresh
 
-    def start(self, host: str) -> None:
-        """Start the router of a host again."""
+    def start(self, host: str, *, options: Sequence[str] | None = None) -> None:
+        """Start the router of a host again, with other options where some are given."""
         with locked(self.name) as state:
-            self._host(state, host)
+            where = self._host(state, host)
+            if options is not None:
+                where.options = list(options)
             self._start(state, host, together=0)
         self._wait_ready(host)
 
@@ -304,13 +306,17 @@ class Lab:
 
 @contextmanager
 def temporary(name: str) -> Iterator[Lab]:
-    """Give a fresh lab and remove it afterwards; what a crashed run left under this name goes first."""
+    """Give a fresh lab and remove it afterwards; what a crashed run left under this name goes first.
+
+    Two runs that want the same name take turns.
+    """
     lab = Lab(name)
-    lab.down()
-    try:
-        yield lab
-    finally:
+    with turn(name):
         lab.down()
+        try:
+            yield lab
+        finally:
+            lab.down()
 
 
 def all_labs() -> list[str]:

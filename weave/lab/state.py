@@ -15,6 +15,7 @@ from pathlib import Path
 from weave.errors import EnvironmentFailure, LocalError
 
 LABS_DIR = Path("/run/weave-lab")
+TURNS_DIR = Path("/run/lock")
 
 
 @dataclass(slots=True)
@@ -70,21 +71,34 @@ def directory(lab: str) -> Path:
 
 
 @contextmanager
+def turn(lab: str) -> Iterator[None]:
+    """Hold the right to a lab that lives only as long as the block; wait for whoever holds it now."""
+    with _flock(TURNS_DIR / f"weave-lab-{lab}"):
+        yield
+
+
+@contextmanager
 def locked(lab: str) -> Iterator[LabState]:
     """Hold the lab's lock and its state; what the block changed is written when it ends, even by an error."""
-    try:
-        directory(lab).mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory(lab) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except PermissionError as exc:
-        raise EnvironmentFailure("a lab makes network namespaces, which only root can; try it with sudo") from exc
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with _flock(directory(lab) / "lock"):
         state = load(lab)
         try:
             yield state
         finally:
             if directory(lab).is_dir():
                 _save(state)
+
+
+@contextmanager
+def _flock(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError as exc:
+        raise EnvironmentFailure("a lab makes network namespaces, which only root can; try it with sudo") from exc
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)
 
