@@ -33,6 +33,9 @@ GOAL = "≤ 2 s; ≤ 2 kB/s; ≤ 30"
 FORM_LIMIT_S = 120.0
 SETTLE_S = 40.0
 """A mass start makes more connections than are needed; the surplus is given up half a minute later."""
+QUIET_S = 10.0
+"""When no connection came or went for so long, the mesh is settled."""
+SETTLE_LIMIT_S = 240.0
 AFTERWARDS_S = 5.0
 CHANNEL = "dns"
 VALUE_BYTES = 60
@@ -125,11 +128,13 @@ def measure(given: argparse.Namespace) -> Result:
     forming = _stretch(cluster, lambda: cluster.run_until(cluster.is_converged, FORM_LIMIT_S, step=0.5))
     settling = _stretch(cluster, lambda: _change(cluster, spread, b"settling", given.changes, SETTLE_S))
     unsettled = dict(spread.took)
+    settling_s = settling.virtual_s + _until_quiet(cluster)
     resting = _stretch(cluster, lambda: world.run(world.now + given.idle))
     degrees = [len(node.core.connections()) for node in cluster.up]
     working = _stretch(cluster, lambda: _change(cluster, spread, b"working", given.changes, given.idle))
     settled = [took for key, took in spread.took.items() if key not in unsettled]
-    return _result(given.peers, (list(unsettled.values()), settled), degrees, (forming, settling, resting, working))
+    return _result(given.peers, (list(unsettled.values()), settled), degrees, settling_s,
+                   (forming, resting, working))
 
 
 def _stretch(cluster: Cluster, act: Callable[[], object]) -> Stretch:
@@ -153,15 +158,28 @@ def _change(cluster: Cluster, spread: Spread, phase: bytes, count: int, within: 
     world.run(end + AFTERWARDS_S)
 
 
+def _until_quiet(cluster: Cluster) -> float:
+    """Run until the links rest; return how long it took."""
+    world, began = cluster.world, cluster.world.now
+    before, since = -1, began
+    while world.now - since < QUIET_S and world.now - began < SETTLE_LIMIT_S:
+        links = sum(len(node.ends) for node in cluster.nodes)
+        if links != before:
+            before, since = links, world.now
+        world.run(world.now + 1.0)
+    return since - began
+
+
 def _result(peers: int, took: tuple[list[float], list[float]], degrees: Sequence[int],
-            stretches: tuple[Stretch, Stretch, Stretch, Stretch]) -> Result:
-    forming, _, resting, working = stretches
+            settling_s: float, stretches: tuple[Stretch, Stretch, Stretch]) -> Result:
+    forming, resting, working = stretches
     unsettled, settled = took
     everywhere = percentile([*unsettled, *settled], 99)
     idle = resting.sent_bytes / peers / resting.virtual_s / 1000
     rows = [
         Row("peers", peers),
         Row("from the start to all equal, virtual", forming.virtual_s, "s", note=f"{forming.cpu_s:.0f} s of CPU"),
+        Row("then until the links rest, virtual", settling_s, "s"),
         Row("sent while forming, per peer", forming.sent_bytes / peers / 1000, "kB"),
         Row("a change is everywhere, links changing, median", median(unsettled), "s"),
         Row("a change is everywhere, links changing, p99", percentile(unsettled, 99), "s"),
