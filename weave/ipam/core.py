@@ -117,7 +117,7 @@ class IpamCore:
         if self.estate is None:
             is_electing = self.founding.may_elect(self._recall.is_done)
             return min(recall, self.founding.paxos.deadline() if is_electing else inf)
-        search = self.procurement.deadline() if self._is_active() else inf
+        search = self.procurement.deadline() if self.is_active() else inf
         return min(recall, search, self.space.deadline(), self._handover.deadline(), self._hint_deadline())
 
     # --- requests ----------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class IpamCore:
             outcome = self.desk.take(wanted, wanted.low)
         if outcome is None and self.estate is not None and self._handover.is_leaving:
             raise LocalError("this peer is leaving the network")
-        if outcome is None and self._is_active():
+        if outcome is None and self.is_active():
             outcome = self.desk.serve(wanted)
         if outcome is None:
             self.desk.wait(request, wanted)
@@ -325,7 +325,7 @@ class IpamCore:
                 self._merge(message.ranges, now)
 
     def _on_ask(self, source: PeerName, ask: Ask) -> None:
-        if not self._is_active():
+        if not self.is_active():
             self._send(source, Deny(ask.nonce, Denial.LATER))
         else:
             self._send(source, self._donor.answer(source, ask))
@@ -423,7 +423,7 @@ class IpamCore:
         question = self._recall.ask(self.reachable, now)
         if question is not None:
             self._send(question[0], AskView(question[1], self.me))
-        if self._is_active():
+        if self.is_active():
             self._serve_all(now)
         should_publish = self.founding.should_publish(estate.division)
         self._outbox.publish(self._keys.seed, codec.encode_division(estate.division) if should_publish else None)
@@ -469,7 +469,7 @@ class IpamCore:
                 weights[owner] = min(weights[owner], (1 << hint.bits) / 2) if hint.bits else LITTLE
         return weights
 
-    def _is_active(self) -> bool:
+    def is_active(self) -> bool:
         """Say whether we may hand out and give away what we own."""
         return (self.estate is not None and self._recall.is_done and not self._handover.is_leaving
                 and not self._is_losing)

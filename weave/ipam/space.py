@@ -59,6 +59,11 @@ class Space:
         """Return everybody who uses an address, sorted."""
         return sorted(self._by_ident)
 
+    @property
+    def fences(self) -> tuple[tuple[float, int, int], ...]:
+        """Return the space that was taken just now: until when it rests, from where, up to where."""
+        return tuple(self._fenced)
+
     def is_fenced(self, address: int) -> bool:
         """Say whether an address lies in space that was taken just now."""
         return any(start <= address < end for _, start, end in self._fenced)
