@@ -6,6 +6,7 @@ must be awaited (a dial, a handshake) is a task of the service's own nursery.
 """
 
 import logging
+import os
 import secrets
 import socket
 from collections import Counter, deque
@@ -334,8 +335,7 @@ def _peer_address(stream: trio.SocketStream) -> str:
 
 def _os_words(exc: OSError) -> str:
     """Return the reason of a failed dial in words; trio groups the failures of several addresses."""
-    cause = exc.__cause__
+    cause: BaseException | None = exc if exc.errno else exc.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    inner = cause if isinstance(cause, OSError) else exc
-    return inner.strerror.lower() if inner.strerror else str(inner)
+    return os.strerror(cause.errno).lower() if isinstance(cause, OSError) and cause.errno else str(exc)

@@ -3,6 +3,7 @@
 Nothing is decided here but who is asked; the words of refusals come from the parts.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -66,7 +67,7 @@ class RouterControl:
         return {
             "Ready": self.ready, "Version": __version__,
             "Router": report.router_report(self._settings, parts.mesh, parts.fabric, name=self._me, uid=self._uid,
-                                           mtu=mtu, warnings=warnings, now=now),
+                                           mtu=mtu, refused=self._refused(), warnings=warnings, now=now),
             "IPAM": None if parts.ipam is None else report.ipam_report(parts.ipam.view()),
             "DNS": None if parts.dns is None or parts.catalogue is None else report.dns_report(
                 parts.dns, parts.catalogue, self._settings),
@@ -75,6 +76,16 @@ class RouterControl:
             "Links": report.link_reports(parts.fabric.links, mtu),
             "Bridge": report.bridge_report(parts.datapath),
         }
+
+    def _refused(self) -> Counter[str]:
+        """Return what peers sent and the allocator or the catalogue refused."""
+        parts = self._parts
+        refused: Counter[str] = Counter()
+        if parts.ipam is not None and parts.ipam.core is not None:
+            refused += parts.ipam.core.refused
+        if parts.catalogue is not None:
+            refused += Counter({f"name {reason}": count for reason, count in parts.catalogue.refused.items()})
+        return refused
 
     def figures(self) -> Sequence[Figure]:
         """Return counters and gauges that the report does not have."""

@@ -4,7 +4,8 @@ Pure reading. The shape is that of `weave.api.report`; the words for people (why
 is retried) come from the parts that decided, and are only put together here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from weave.api.report import (
     BridgeReport,
@@ -34,7 +35,7 @@ REFUSAL_SHOWN_S = 120.0
 
 
 def router_report(settings: Settings, mesh: MeshService, fabric: Fabric, *, name: PeerName, uid: int, mtu: int,
-                  warnings: Sequence[str], now: float) -> RouterReport:
+                  refused: Mapping[str, int], warnings: Sequence[str], now: float) -> RouterReport:
     """Return the part of the report that is about the mesh."""
     core = mesh.core
     return {
@@ -48,7 +49,7 @@ def router_report(settings: Settings, mesh: MeshService, fabric: Fabric, *, name
         "Peers": _peers(mesh),
         "UnicastRoutes": [{"Dest": route.destination, "Via": route.via} for route in core.unicast_routes()],
         "BroadcastRoutes": [{"Source": route.source, "Via": list(route.via)} for route in core.broadcast_routes()],
-        "Refused": dict(sorted({**core.refused, **fabric.refused, **mesh.handshake_failures}.items())),
+        "Refused": dict(sorted((core.refused + fabric.refused + mesh.handshake_failures + Counter(refused)).items())),
         "Warnings": [*core.warnings(), *warnings],
     }
 

@@ -1,0 +1,45 @@
+"""Endpoints in gossip: what we announce is what others read, and nonsense is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weave.addresses import parse_interface
+from weave.errors import RemoteError
+from weave.names import PeerName
+from weave.net import Endpoint
+from weave.router.endpoints import decode_endpoint, encode_endpoint
+from weave.wire import pack
+
+OWNER = PeerName("02:00:00:00:00:01")
+ENDPOINT = Endpoint(mac="02:00:00:00:00:0a", addresses=(parse_interface("10.32.0.1/12"), parse_interface("fd00::1/64")),
+                    container="c0ffee", interface="ethwe", peer=OWNER)
+
+
+def test_an_endpoint_survives_the_way():
+    assert decode_endpoint(OWNER, *encode_endpoint(ENDPOINT)) == ENDPOINT
+
+
+def test_fields_of_a_later_version_are_skipped():
+    key, _ = encode_endpoint(ENDPOINT)
+    value = pack({"a": ["10.32.0.1/12"], "c": "c", "i": "eth0", "labels": {"app": "web"}})
+    assert decode_endpoint(OWNER, key, value).container == "c"
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    (b"", pack({})), (bytes(6), encode_endpoint(ENDPOINT)[1]), (b"\x01\0\0\0\0\1", encode_endpoint(ENDPOINT)[1]),
+    (b"\x02\0\0\0\0\1", pack([])), (b"\x02\0\0\0\0\1", pack({"a": ["10.0.0.1"], "c": "", "i": ""})),
+    (b"\x02\0\0\0\0\1", pack({"a": ["10.0.0.1/8"] * 65, "c": "", "i": ""})),
+    (b"\x02\0\0\0\0\1", pack({"a": [1], "c": "", "i": ""})), (b"\x02\0\0\0\0\1", b"\xc1"),
+])
+def test_nonsense_is_refused(key, value):
+    with pytest.raises(RemoteError):
+        decode_endpoint(OWNER, key, value)
+
+
+@given(st.binary(max_size=8), st.binary(max_size=64))
+def test_a_decoder_raises_one_type(key, value):
+    try:
+        decode_endpoint(OWNER, key, value)
+    except RemoteError:
+        return

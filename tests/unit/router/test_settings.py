@@ -1,0 +1,60 @@
+"""The router's options: what is wrong is found before anything starts, in one line."""
+
+import pytest
+
+from weave.errors import LocalError
+from weave.ipam.modes import Consensus, Observer, Seed
+from weave.settings import hide_password, parse_settings
+
+
+def parse(*words, **environ):
+    return parse_settings(words, environ)
+
+
+def test_defaults_are_those_of_weave():
+    settings = parse()
+    assert (str(settings.range), settings.port, settings.dns_domain) == ("10.32.0.0/12", 6783, "weave.local.")
+    assert settings.passwords == ()
+    assert settings.metrics == ("127.0.0.1", 6782)
+
+
+@pytest.mark.parametrize(("words", "mode"), [
+    ([], Consensus(1)), (["a", "b"], Consensus(3)), (["a", "a"], Consensus(2)),
+    (["--ipalloc-init=consensus=5"], Consensus(5)), (["--ipalloc-init=observer"], Observer()),
+    (["--ipalloc-init", "seed=02:00:00:00:00:02,02:00:00:00:00:01"], Seed(("02:00:00:00:00:01", "02:00:00:00:00:02"))),
+])
+def test_the_first_division(words, mode):
+    assert parse(*words).first_division == mode
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["--ipalloc-init=magic"], "--ipalloc-init"), (["--ipalloc-init=consensus=0"], "--ipalloc-init"),
+    (["--ipalloc-init=seed=h1"], "not a peer name"), (["--ipalloc-range=10.0.0.1/8"], "host bits"),
+    (["--ipalloc-range=10.0.0.0/31"], "too small"), (["--port=0"], "--port"), (["--port=70000"], "--port"),
+    (["--ipalloc-default-subnet=192.168.0.0/24"], "does not lie in"), (["--mtu=100"], "--mtu"),
+    (["--trusted-subnets=lan"], "not a subnet"), (["--metrics-addr=here"], "--metrics-addr"),
+    (["--password-file=/nonexistent/file"], "cannot read"), (["--conn-limit=1"], "--conn-limit"),
+    (["--password=a", "--password-file=b"], "not both"), (["--nickname=a\nb"], "--nickname"),
+])
+def test_what_makes_no_sense_is_refused_in_words(words, says):
+    with pytest.raises(LocalError, match=says):
+        parse(*words)
+
+
+def test_passwords_come_from_option_file_or_environment(tmp_path):
+    (tmp_path / "new").write_text("new\n")
+    (tmp_path / "old").write_text("old\n")
+    assert parse("--password=x", WEAVE_PASSWORD="y").passwords == ("x",)
+    assert parse(WEAVE_PASSWORD="y").passwords == ("y",)
+    assert parse(f"--password-file={tmp_path / 'new'}", f"--accept-password-file={tmp_path / 'old'}").passwords == (
+        "new", "old")
+
+
+def test_a_password_never_shows_in_a_repr():
+    assert "secret" not in repr(parse("--password=secret"))
+
+
+def test_a_password_is_split_off_the_arguments():
+    assert hide_password(["a", "--password", "x", "b"]) == (["a", "b"], "x")
+    assert hide_password(["--password=x"]) == ([], "x")
+    assert hide_password(["a"]) == (["a"], None)

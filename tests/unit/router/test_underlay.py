@@ -1,0 +1,54 @@
+"""The rule that keeps secrets: which peers get plain container traffic, and what is said of the others."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from weave.names import PeerName
+from weave.router.underlay import MODE_NONE, MODE_VXLAN, PeerUnderlay, decide_link, host_of
+
+HERE = ip_address("192.0.2.1")
+THERE = ip_address("192.0.2.2")
+LAN = ip_network("192.0.2.0/24")
+ELSEWHERE = ip_network("203.0.113.0/24")
+
+
+def peer(**changes):
+    given = {"name": PeerName("02:00:00:00:00:02"), "nickname": "h2", "connected_from": THERE, "advertised": (THERE,),
+             "encrypts": True, "trusts_us": True, "trusted_subnets": (LAN,)}
+    return PeerUnderlay(**{**given, **changes})
+
+
+def decide(peer_, *, encrypts=True, trusted=(LAN,), own=(HERE,)):
+    return decide_link(peer_, encrypts=encrypts, trusted_subnets=trusted, own_addresses=own)
+
+
+@pytest.mark.parametrize(("case", "mode", "says"), [
+    (decide(peer()), MODE_VXLAN, "both ends trust"),
+    (decide(peer(), trusted=()), MODE_NONE, "not in --trusted-subnets of this host"),
+    (decide(peer(), trusted=(ELSEWHERE,)), MODE_NONE, "not in --trusted-subnets of this host"),
+    (decide(peer(trusts_us=False)), MODE_NONE, "of that peer"),
+    (decide(peer(encrypts=False), encrypts=False, trusted=()), MODE_VXLAN, "no password"),
+    (decide(peer(encrypts=True, trusts_us=False), encrypts=False), MODE_NONE, "of that peer"),
+    (decide(peer(encrypts=False), encrypts=True, trusted=()), MODE_NONE, "of this host"),
+    (decide(peer(connected_from=None, trusts_us=None)), MODE_VXLAN, "both ends trust"),
+    (decide(peer(connected_from=None, trusts_us=None, trusted_subnets=(ELSEWHERE,))), MODE_NONE, "of that peer"),
+    (decide(peer(connected_from=None, trusts_us=None, trusted_subnets=())), MODE_NONE, "of that peer"),
+    (decide(peer(connected_from=None, advertised=())), MODE_NONE, "no underlay address"),
+    (decide(peer(connected_from=None, advertised=(ip_address("2001:db8::2"),))), MODE_NONE, "no underlay address"),
+])
+def test_plain_traffic_needs_trust_on_both_ends_once_a_password_is_set(case, mode, says):
+    assert case.mode == mode
+    assert says in case.reason
+
+
+def test_the_address_of_a_live_connection_goes_before_what_is_advertised():
+    assert decide(peer(advertised=(ip_address("192.0.2.99"),))).address == THERE
+
+
+@pytest.mark.parametrize(("text", "host"), [
+    ("192.0.2.1:6783", "192.0.2.1"), ("[2001:db8::1]:6783", "2001:db8::1"), ("[fe80::1%eth0]:6783", "fe80::1"),
+    ("[::ffff:192.0.2.7]:1", "192.0.2.7"), ("unknown", None), ("host:6783", None),
+])
+def test_the_host_of_an_address(text, host):
+    assert host_of(text) == (None if host is None else ip_address(host))
