@@ -44,6 +44,9 @@ POLL_S = 0.02
 ETC_NETNS = Path("/etc/netns")
 """ip-netns(8): files below NAME/ here stand in for those of /etc while a command runs in namespace NAME."""
 
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
+"""Routers that this very process started; they outlive it, but until then somebody must collect how they ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostView:
@@ -246,6 +249,9 @@ class Lab:
                 kernel.inside(namespace(self.name, name), *_without_secret(words)), env=environment,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )
+        for pid in list(_children):
+            _reap(pid)
+        _children[child.pid] = child
         started = start_time(child.pid)
         if started is None:
             raise EnvironmentFailure(f"the router of {name} ended at once; see {self.log_file(name)}")
@@ -355,13 +361,13 @@ def _end(process: Process, number: int) -> None:
     while process.alive and time.monotonic() < deadline:
         _reap(process.pid)
         time.sleep(POLL_S)
+    _reap(process.pid)
     if process.alive:
         raise EnvironmentFailure(f"process {process.pid} did not end within {PROCESS_END_DEADLINE_S:g} s")
 
 
 def _reap(pid: int) -> None:
     """Collect the exit status of a child of ours; processes of an earlier command are not ours to collect."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+    child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        del _children[pid]
