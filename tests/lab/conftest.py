@@ -1,6 +1,6 @@
 """The lab that the tests of containers, names, expose and metrics share: three hosts with a password."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +19,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     resolv_conf.write_text(f"nameserver {UPSTREAM}\n")
     with world("shared", 3, (*TRUSTED, f"--resolv-conf={resolv_conf}")) as made:
         yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show beside a failure what the routers of its lab had to say."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, World):
+                report.sections.append(("routers", value.logs()))
+    return report

@@ -35,6 +35,7 @@ SETTLE_S = 15.0
 """A change is everywhere within a second or two; a busy machine may take longer."""
 SILENCE_S = 25.0
 """A cut link is declared dead after 9 s of silence, and dialled again with back-off."""
+LOG_SHOWN_CHARACTERS = 3000
 PASSWORD = "correct horse battery staple"
 SECRET = ("--password", PASSWORD)
 TRUSTED = (*SECRET, f"--trusted-subnets={UNDERLAY}")
@@ -185,6 +186,11 @@ class World:
         """Return the log of a host's router so far."""
         return self.lab.log_file(host).read_text(errors="replace")
 
+    def logs(self) -> str:
+        """Return the end of every router's log, for whoever wants to know why a test failed."""
+        return "\n".join(f"--- {view.name}, {view.router}\n{self.log(view.name)[-LOG_SHOWN_CHARACTERS:]}"
+                         for view in self.lab.hosts() if self.lab.log_file(view.name).exists())
+
     def state(self, host: str) -> Path:
         """Return the state directory of a host's router."""
         return self.lab.socket(host).parent / "state"
@@ -194,9 +200,13 @@ class World:
 def world(name: str, hosts: int = 3, options: Sequence[str] = TRUSTED) -> Iterator[World]:
     """Have a lab of connected hosts while the block runs."""
     with temporary(name) as lab:
-        lab.up(hosts, options=options)
         made = World(lab)
-        made.connected(*(f"h{number}" for number in range(1, hosts + 1)))
+        try:
+            lab.up(hosts, options=options)
+            made.connected(*(f"h{number}" for number in range(1, hosts + 1)))
+        except Exception as exc:
+            exc.add_note(made.logs())
+            raise
         yield made
 
 

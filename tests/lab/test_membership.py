@@ -1,0 +1,130 @@
+"""Hosts join, fall silent, are cut off and come back; every status page on every host tells the same story."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.world import LAB, SILENCE_S, TRUSTED, World, names_of, own_name, peer, world
+from weave.lab import probes
+
+pytestmark = LAB
+HOSTS = ("h1", "h2", "h3")
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[World]:
+    """Three hosts with a container each: c1 on h1 and so on."""
+    with world("membership", 3) as made:
+        for host in HOSTS:
+            made.container(host, f"c{host[1]}")
+        yield made
+
+
+def test_status_pages_of_every_host_tell_of_all_three(net: World) -> None:
+    net.agreed(*HOSTS)
+    addresses = names_of(net.report("h1"))
+    for host in HOSTS:
+        others = sorted(set(HOSTS) - {host})
+        overview = net.weave(host, "status")
+        assert "Connections: 2 (2 established)" in overview
+        assert "Peers: 3 (with 6 established connections)" in overview
+        assert f"({host})" in overview
+        lines = net.weave(host, "status", "connections").splitlines()
+        assert all("established encrypted   vxlan" in line for line in lines), lines
+        assert sorted(nickname_in(line) for line in lines) == others
+        links = net.weave(host, "status", "links").splitlines()
+        assert sorted(nickname_in(line) for line in links) == others
+        assert all("both ends trust this underlay" in line for line in links)
+        names = net.weave(host, "status", "dns").splitlines()
+        assert {line.split()[0]: line.split()[1] for line in names} == addresses
+        assert len(net.weave(host, "status", "targets").split()) == 2
+
+
+def nickname_in(line: str) -> str:
+    return line.partition("(")[2].partition(")")[0]
+
+
+def test_peers_ipam_and_endpoints_add_up(net: World) -> None:
+    net.agreed(*HOSTS)
+    for host in HOSTS:
+        peers = net.weave(host, "status", "peers")
+        assert [nickname_in(line) for line in sorted(peers.splitlines()) if not line.startswith(" ")] == [
+            peer["NickName"] for peer in sorted(net.report(host)["Router"]["Peers"], key=lambda peer: peer["Name"])]
+        assert peers.count("established") == 6
+        ipam = net.weave(host, "status", "ipam").splitlines()
+        assert sorted(nickname_in(line) for line in ipam) == list(HOSTS)
+        assert ipam[0].endswith("(2 active)"), "the container and the bridge come first, and only ours are counted"
+        assert sum(int(line.partition("IPs")[0].split()[-1]) for line in ipam) == 1 << 20
+        endpoints = net.weave(host, "status", "endpoints").splitlines()
+        assert len(endpoints) == 6
+        assert [line for line in endpoints if line.endswith(f"({host}) local")] == [
+            line for line in endpoints if f"({host})" in line]
+
+
+def test_a_path_into_the_report_prints_one_value(net: World) -> None:
+    report = net.report("h2")
+    assert net.weave("h2", "report", "-f", "Router.NickName").strip() == "h2"
+    assert net.weave("h2", "report", "-f", "{{.Router.Name}}").strip() == own_name(report)
+    assert net.weave("h2", "report", "-f", "IPAM.Entries.0.Token").strip() == "10.32.0.0"
+    assert "no 'Moon' there" in net.refused("h2", "report", "-f", "Router.Moon")
+
+
+def test_a_fourth_host_joins_leaves_and_returns(net: World) -> None:
+    net.lab.up(4, options=TRUSTED)
+    net.container("h4", "c4")
+    everybody = (*HOSTS, "h4")
+    net.connected(*everybody)
+    before = net.agreed(*everybody)
+    assert len(before["peers"]) == 4
+
+    net.weave("h4", "stop")
+    for host in HOSTS:
+        seen = net.wait(host, lambda seen: not peer(seen, "h4")["Reachable"], "still thinks that h4 is there")
+        assert "c4" not in names_of(seen), "names of a peer that is gone are withheld"
+        assert [row for row in seen["Endpoints"] if row["NickName"] == "h4"], "its containers are still reached"
+        assert "h4) - unreachable!" in net.weave(host, "status", "peers")
+        assert "no address is known" in net.refused(host, "dns-lookup", "c4")
+    net.agreed(*HOSTS)
+    assert net.reaches("c1", before_address(before, "c4")), "containers of a stopped router go on"
+
+    net.lab.start("h4")
+    assert net.agreed(*everybody) == before
+
+
+def before_address(view: object, name: str) -> str:
+    assert isinstance(view, dict)
+    [address] = [row[1] for row in view["names"] if row[0].startswith(f"{name}.")]
+    return str(address)
+
+
+def test_a_cut_between_two_hosts_is_bridged_by_the_others(net: World) -> None:
+    net.connected(*HOSTS)
+    before = net.agreed(*HOSTS)
+    net.lab.cut("h1", "h2")
+    for here, there in (("h1", "h2"), ("h2", "h1")):
+        seen = net.wait(here, lambda seen, there=there: there not in probes.established(seen),  # type: ignore[misc]
+                        f"did not notice the cut to {there}")
+        assert peer(seen, there)["Reachable"], "the third host joins them"
+    net.weave("h1", "dns-add", "192.0.2.77", "-h", "over-the-third.weave.local")
+    net.wait("h2", lambda seen: names_of(seen).get("over-the-third") == "192.0.2.77", "does not hear of h1")
+    net.weave("h1", "dns-remove", "192.0.2.77", "-h", "over-the-third.weave.local")
+    assert net.agreed("h1", "h2", "h3") == before
+    net.lab.heal()
+    net.connected(*HOSTS, deadline_s=SILENCE_S)
+
+
+def test_a_host_cut_off_from_all_is_unreachable_until_it_is_back(net: World) -> None:
+    net.connected(*HOSTS)
+    before = net.agreed(*HOSTS)
+    for other in ("h2", "h3", "h4"):
+        net.lab.cut("h1", other)
+    for host, lost in (("h1", "h2"), ("h2", "h1"), ("h3", "h1")):
+        seen = net.wait(host, lambda seen, lost=lost: not peer(seen, lost)["Reachable"],  # type: ignore[misc]
+                        f"still thinks that {lost} is there")
+        assert f"c{lost[1]}" not in names_of(seen)
+        assert [row for row in seen["Endpoints"] if row["NickName"] == lost]
+        assert "unreachable!" in net.weave(host, "status", "ipam")
+    assert net.weave("h1", "dns-lookup", "c1").split() == [before_address(before, "c1")], "our own names stay"
+    net.lab.heal()
+    net.connected(*HOSTS, deadline_s=SILENCE_S)
+    assert net.agreed(*HOSTS) == before
