@@ -21,9 +21,9 @@ class Path:
     address: str
     congestion: str | None = None
 
-    def bits_per_second(self, seconds: float) -> float:
-        """Send one TCP stream for some seconds and return what arrived."""
-        words = ["iperf3", "-J", "-c", self.address, "-t", f"{seconds:g}"]
+    def bits_per_second(self, seconds: int) -> float:
+        """Send one TCP stream for some whole seconds (all that iperf3 knows) and return what arrived."""
+        words = ["iperf3", "-J", "-c", self.address, "-t", str(seconds)]
         if self.congestion is not None:
             words += ["-C", self.congestion]
         done = subprocess.run(kernel.inside(self.client, *words), capture_output=True, text=True, check=False,
