@@ -47,6 +47,8 @@ class Settings:
     first_division: InitMode
     range: IPNetwork | None
     """None: this router manages no addresses."""
+    range_is_chosen: bool
+    """The operator named the range, so that it may overlap routes of the host; the default may not."""
     default_subnet: IPNetwork | None
     dns: bool
     dns_domain: str
@@ -107,8 +109,8 @@ def _add_mesh_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_address_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--ipalloc-range", metavar="CIDR", default=DEFAULT_RANGE,
-        help="addresses for containers, the same on all hosts (default: %(default)s; 'none' turns allocation off)")
+    add("--ipalloc-range", metavar="CIDR",
+        help=f"addresses for containers, the same on all hosts (default: {DEFAULT_RANGE}; 'none' allocates none)")
     add("--ipalloc-default-subnet", metavar="CIDR", help="subnet to allocate from by default (default: the range)")
     add("--ipalloc-init", metavar="MODE", help="consensus[=N] (default), seed=PEERNAME,... or observer")
 
@@ -143,7 +145,8 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     Words that do not parse at all end the process with status 2 and a usage line, as argparse does.
     """
     given = build_parser().parse_args(argv)
-    range_ = None if given.ipalloc_range in ("", "none") else parse_network(given.ipalloc_range)
+    chosen_range = DEFAULT_RANGE if given.ipalloc_range is None else given.ipalloc_range
+    range_ = None if chosen_range in ("", "none") else parse_network(chosen_range)
     return Settings(
         peers=tuple(dict.fromkeys(given.peers)),
         nickname=_nickname(given.nickname or socket.gethostname()),
@@ -157,6 +160,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         connection_limit=_at_least(given.conn_limit, 2, "--conn-limit"),
         first_division=_first_division(given.ipalloc_init, len(set(given.peers))),
         range=_checked_range(range_),
+        range_is_chosen=given.ipalloc_range is not None,
         default_subnet=_default_subnet(given.ipalloc_default_subnet, range_),
         dns=not given.no_dns,
         dns_domain=given.dns_domain if given.dns_domain.endswith(".") else given.dns_domain + ".",

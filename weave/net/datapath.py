@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from weave.addresses import IPAddress, IPInterface
+from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
 from weave.net import host, limits, naming, nft, sysctl
@@ -103,6 +103,10 @@ class Datapath:
             own = (self._config.bridge, self._config.vxlan, self._config.vxlan6)
             self._underlay = now + limits.UNDERLAY_CACHE_S, host.underlay(self._netlink, own)[0]
         return self._underlay[1]
+
+    def routes_into(self, network: IPNetwork) -> list[IPNetwork]:
+        """Return the host's other routes into a network that is meant for containers."""
+        return host.routes_into(self._netlink, network, self._config.bridge)
 
     # Containers
 

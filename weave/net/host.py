@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from weave.addresses import IPAddress, IPInterface
+from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import WeaveError
 from weave.net import naming, uplink
 from weave.net.model import Attachment
@@ -103,6 +103,14 @@ def underlay(netlink: Netlink, own: Collection[str]) -> tuple[tuple[IPAddress, .
     routes = [*_main_routes(netlink, 4), *_main_routes(netlink, 6)]
     return (uplink.underlay_addresses(devices, assigned, routes, own),
             uplink.segment_mtu(devices, assigned, routes, own))
+
+
+def routes_into(netlink: Netlink, network: IPNetwork, own: str) -> list[IPNetwork]:
+    """Return where the host's routes, but for the default one and those of our bridge, lead into a network."""
+    ours = {link.index for link in links(netlink) if link.name == own}
+    found = {route.destination for route in _main_routes(netlink, network.version)
+             if route.destination.prefixlen and route.device not in ours and route.destination.overlaps(network)}
+    return sorted(found, key=str)
 
 
 def _main_routes(netlink: Netlink, version: int) -> list[Route]:

@@ -18,7 +18,7 @@ from store.changes import Delete, Put
 from weave.addresses import IPAddress, IPInterface, parse_interface
 from weave.api.control import DEFAULT_INTERFACE, Attachment, AttachSpec, DetachSpec
 from weave.api.errors import NotFound
-from weave.api.wishes import Wish
+from weave.api.wishes import Exactly, Wish
 from weave.errors import EnvironmentFailure, LocalError, WeaveError
 from weave.logs import fields
 from weave.net import AttachRequest, Datapath, Endpoint
@@ -71,6 +71,7 @@ class Containers:
         self._announcer = announcer
         self._attached: dict[tuple[str, str], Attachment] = {}
         self._turnstile = _Turnstile()
+        self._orphans: list[tuple[str, IPInterface]] = []
 
     def attachments(self) -> list[Attachment]:
         """Return what is attached, sorted by container and interface."""
@@ -89,9 +90,27 @@ class Containers:
                 await self._drop(row)
         for key, found in sorted(alive.items()):
             if key not in remembered:
-                log.warning("interface on the bridge that is in no record; removed", extra=fields(
-                    container=found.container, interface=found.interface))
-                await self._datapath.detach(found.container, found.interface)
+                await self._adopt(Attachment(container=found.container, interface=found.interface, mac=found.mac,
+                                             addresses=found.addresses, mtu=found.mtu))
+
+    async def _adopt(self, found: Attachment) -> None:
+        """Take in a container that runs but is in no record: the state file is newer than it, or was lost."""
+        log.warning("container found that is in no record; its addresses are claimed", extra=fields(
+            container=found.container, interface=found.interface, addresses=",".join(map(str, found.addresses))))
+        await self._store.commit([Put(TABLE, _row_key(found), _encode(found))])
+        self._attached[attachment_key(found)] = found
+        self._announcer.announce(_endpoint(found))
+        self._orphans += [(ident_of(*attachment_key(found)), address) for address in found.addresses]
+
+    async def claim_orphans(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Claim the addresses of containers that were found: this may wait for the range to be divided."""
+        task_status.started()
+        for ident, address in self._orphans:
+            try:
+                await self._addressing.fulfil(ident, Exactly(address))
+            except WeaveError as exc:
+                log.error("an address runs here that is not ours to give", extra=fields(  # noqa: TRY400
+                    container=ident, address=address, reason=exc))
 
     async def sweep(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Detach containers whose interface vanished, until cancelled."""

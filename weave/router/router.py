@@ -89,6 +89,18 @@ class Router:
             await datapath.wipe()
         self._remove_state()
 
+    def _check_routes(self, datapath: Datapath) -> None:
+        """Refuse a default range, and warn of a chosen one, whose addresses the host already sends elsewhere."""
+        range_ = self._settings.range
+        taken = [] if range_ is None else datapath.routes_into(range_)
+        if not taken:
+            return
+        routes = ", ".join(map(str, taken))
+        if not self._settings.range_is_chosen:
+            raise LocalError(f"the default range {range_} overlaps routes of this host ({routes}); "
+                             "choose another with --ipalloc-range, the same on all hosts")
+        log.warning("the range overlaps routes of this host", extra=fields(range=range_, routes=routes))
+
     def _remove_state(self) -> None:
         for leftover in self._settings.state_dir.glob(self._settings.database.name + "*"):
             leftover.unlink()
@@ -102,6 +114,7 @@ class Router:
         me = state.identity.public.name
         async with AsyncExitStack() as stack:
             datapath = await stack.enter_async_context(Datapath.open(self._datapath_config(me)))
+            self._check_routes(datapath)
             parts = Parts(self._settings, state, store, datapath, psks)
             async with trio.open_nursery() as nursery:
                 await parts.start(nursery, self)
@@ -169,6 +182,7 @@ class Parts:
         self._peers_changed()
         await nursery.start(self.fabric.run)
         await nursery.start(self.containers.sweep)
+        await nursery.start(self.containers.claim_orphans)
         statistics = Statistics()
         await nursery.start(partial(serve, self.control, self._settings.socket, statistics=statistics))
         if self._settings.metrics is not None:
