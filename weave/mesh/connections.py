@@ -19,6 +19,9 @@ from weave.mesh.topology import LinkRecord
 from weave.mesh.views import ConnectionView
 from weave.names import PeerName
 
+REMEMBERED_LIVES = 8
+"""How many earlier lives of a peer are remembered, to recognise one that was no earlier life at all."""
+
 
 @dataclass(slots=True, eq=False)
 class Connection:
@@ -58,6 +61,8 @@ class Connections:
         """The established connection that counts for a peer: its oldest."""
         self._rivalry: dict[PeerName, float] = {}
         """Peers with several connections, and when the last of them came."""
+        self._lives: dict[PeerName, tuple[int, ...]] = {}
+        """The uids of a peer whose connections gave way to those of a later life, the latest last."""
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(self._all.values())
@@ -94,6 +99,21 @@ class Connections:
         """Return the connections to what the other end was before it started anew."""
         others = self.of(connection.peer)
         return [other for other in others if other.remote.uid != connection.remote.uid]
+
+    def retire(self, connection: Connection) -> None:
+        """Note that the process at the other end has been succeeded by another."""
+        lives = self._lives.pop(connection.peer, ())
+        self._lives[connection.peer] = (*lives, connection.remote.uid)[-REMEMBERED_LIVES:]
+        if len(self._lives) > limits.MAX_OWNERS:
+            del self._lives[next(iter(self._lives))]
+
+    def is_clone(self, connection: Connection) -> bool:
+        """Say whether the other end is a process that had been succeeded by one that is still there.
+
+        A process that died does not come back: two run with one key.
+        """
+        is_back = connection.remote.uid in self._lives.get(connection.peer, ())
+        return is_back and any(each.remote.uid != connection.remote.uid for each in self.of(connection.peer))
 
     def rivals(self, connection: Connection, now: float) -> list[Connection]:
         """Return the other connections to the same peer, from now on in rivalry with a new one."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 TABLES = rows.TABLES
 DUPLICATE_CONNECTION = "duplicate of another connection to the same peer"
 RESTARTED = "the other end started anew"
+CLONED = "the same key runs on two machines"
 SURPLUS = "no longer needed"
 SILENT = f"nothing heard for {limits.DEAD_AFTER_S:g} s"
 CLONE_SUSPECTED_AFTER = 3
@@ -99,6 +100,9 @@ class MeshCore:
         self._network = Network(me.name, memo or Memo())
         self._connections = Connections(me.name)
         self._courier = Courier(self._gossip, self._effects)
+        self._is_cloned = False
+        self._clones: dict[PeerName, str] = {}
+        """Peers of which two are running, and where the one that was turned away came from."""
         self._unreachable_since: dict[PeerName, float] = {}
         self._is_planning_due = True
         self._graph_done_at = self._links_done_at = self._discovery_done_at = -inf
@@ -168,14 +172,17 @@ class MeshCore:
         self._now = now
         self._planner.connected(conn, remote.name, address, outbound, target, now)
         connection = Connection(conn, remote, address, outbound, since=now, heard_at=now)
-        old = self._connections.earlier_lives(connection)
         self._connections.add(connection)
         refusal = self._gossip.identities.admit(remote.name, remote.identity)
+        if not refusal and self._connections.is_clone(connection):
+            self._clones[remote.name] = address
+            refusal = CLONED
         if refusal:
             self.refuse(refusal)
             self._close(connection, refusal)
             return self._finish()
-        for each in old:
+        for each in self._connections.earlier_lives(connection):
+            self._connections.retire(each)
             self._close(each, RESTARTED)
         self._send_heartbeat(connection)
         for rival in self._connections.rivals(connection, now):
@@ -278,6 +285,7 @@ class MeshCore:
             case Unicast():
                 self._on_unicast(connection, message)
             case Goodbye():
+                self._is_cloned |= message.reason in (RESTARTED, CLONED)  # we are alive, and were not restarted
                 self._close(connection, message.reason, says_goodbye=False)
             case Unknown():
                 self.refuse("message of a later version")
@@ -563,15 +571,20 @@ class MeshCore:
 
     def warnings(self) -> list[str]:
         """Return what needs a person, in sentences."""
-        count = self._gossip.strangers()
-        if count == 0:
-            return []
-        if count < CLONE_SUSPECTED_AFTER:
-            return ["this peer met newer entries of its own: its database is older than what it once published"]
-        return [
-            f"another machine seems to run with the key of this peer ({self._me.name}); "
-            "stop one of them and delete its state directory"
+        said = [
+            f"two machines run with the key of peer {name} ({self._network.nickname(name)}), one of them at {address}; "
+            "stop one and delete its state directory"
+            for name, address in sorted(self._clones.items())
         ]
+        strangers = self._gossip.strangers()
+        if self._is_cloned or strangers >= CLONE_SUSPECTED_AFTER:
+            said.append(
+                f"another machine runs with the key of this peer ({self._me.name}); "
+                "stop one of them and delete its state directory"
+            )
+        elif strangers:
+            said.append("this peer met newer entries of its own: its database is older than what it once published")
+        return said
 
 
 def _default_planner(me: LocalPeer, config: MeshConfig, rng: "Random") -> Planner:
