@@ -8,7 +8,7 @@ It lives in a lab, on the same underlay as the routers it is compared with, and 
 from dataclasses import dataclass
 
 from weave.lab import kernel
-from weave.lab.names import SWITCH, UNDERLAY, namespace, underlay_address, underlay_mac
+from weave.lab.names import SWITCH, UNDERLAY, host_name, namespace, underlay_address, underlay_mac
 
 FIRST_NUMBER = 201
 """The lab numbers its own hosts from 1 to 200."""
@@ -32,6 +32,16 @@ def build(lab: str, mtu: int) -> tuple[Pod, Pod]:
     if switch not in kernel.namespaces(switch):
         kernel.add_switch(switch)
     return _host(lab, 1, 2, mtu), _host(lab, 2, 1, mtu)
+
+
+def bare_host(lab: str, number: int) -> str:
+    """Make a host with nothing but its eth0 on the underlay, and return its namespace."""
+    name = host_name(number)
+    host = namespace(lab, name)
+    kernel.add_namespace(host)
+    kernel.plug(namespace(lab, SWITCH), host, port=name, mac=underlay_mac(number),
+                address=f"{underlay_address(number)}/{UNDERLAY.prefixlen}")
+    return host
 
 
 def _host(lab: str, index: int, other: int, mtu: int) -> Pod:

@@ -4,26 +4,30 @@ A machine that others use slows down and speeds up by the second. What is compar
 (A B A B ...), each round of A is divided by the round of B beside it, and the median of the quotients counts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import TypeVar
 
 Sample = TypeVar("Sample")
 
-__all__ = ["interleaved", "median", "paired_ratio", "percentile", "spread"]
+__all__ = ["interleaved", "median", "paired_ratio", "percentile", "spread", "turns"]
 
 
 def interleaved(sides: Mapping[str, Callable[[], Sample]], rounds: int) -> dict[str, list[Sample]]:
-    """Measure every side once a round and return the samples by side; every second round goes the other way round.
+    """Measure every side once a round, in turns, and return the samples by side."""
+    samples: dict[str, list[Sample]] = {name: [] for name in sides}
+    for name in turns(list(sides), rounds):
+        samples[name].append(sides[name]())
+    return samples
+
+
+def turns(names: Sequence[str], rounds: int) -> Iterator[str]:
+    """Yield each name once a round; every second round goes the other way round.
 
     Turning round keeps what follows from being first (a cold cache, the other's garbage) from helping one side.
     """
-    samples: dict[str, list[Sample]] = {name: [] for name in sides}
-    order = list(sides)
     for number in range(rounds):
-        for name in order if number % 2 == 0 else reversed(order):
-            samples[name].append(sides[name]())
-    return samples
+        yield from names if number % 2 == 0 else reversed(names)
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
