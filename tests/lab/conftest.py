@@ -26,7 +26,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Show beside a failure what the routers of its lab had to say."""
     report = yield
     if report.failed:
-        for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, World):
-                report.sections.append(("routers", value.logs()))
+        used = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, World)]
+        report.sections.extend(("routers", made.logs()) for made in dict.fromkeys(used))
     return report

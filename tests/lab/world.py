@@ -35,7 +35,7 @@ SETTLE_S = 15.0
 """A change is everywhere within a second or two; a busy machine may take longer."""
 SILENCE_S = 25.0
 """A cut link is declared dead after 9 s of silence, and dialled again with back-off."""
-LOG_SHOWN_CHARACTERS = 3000
+LOG_SHOWN_CHARACTERS = 2000
 PASSWORD = "correct horse battery staple"
 SECRET = ("--password", PASSWORD)
 TRUSTED = (*SECRET, f"--trusted-subnets={UNDERLAY}")
@@ -49,7 +49,6 @@ class Box:
     """A container that nobody has attached yet: an empty network namespace."""
 
     netns: str
-    environment: Mapping[str, str]
 
     @property
     def path(self) -> Path:
@@ -155,9 +154,9 @@ class World:
         netns = namespace(self.lab.name, host, name)
         kernel.add_namespace(netns)
         try:
-            yield Box(netns, {})
+            yield Box(netns)
         finally:
-            self.lab.execute(host, "weave", "detach", netns)
+            self.lab.client(host).call("DELETE", "attachment", netns)
             if netns in kernel.namespaces(netns):
                 kernel.delete_namespace(netns)
 
