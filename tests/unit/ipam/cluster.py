@@ -30,7 +30,6 @@ from weave.ipam.stored import table_names
 from weave.names import PeerName
 
 RANGE = ip_network("10.32.0.0/24")
-SYNC_S = 0.004
 HEAL_S = 1.0
 NOTICE_S = 0.3
 """How long it takes at most until a host notices who is reachable."""
@@ -47,6 +46,8 @@ class Faults:
     loss: float = 0.0
     delay: float = 0.01
     repeat: float = 0.0
+    sync: float = 0.004
+    """How long a commit takes at most."""
 
 
 @dataclass(eq=False)
@@ -65,6 +66,9 @@ class Host:
     wanted: dict[int, Callable[[Outcome], None]] = field(default_factory=dict)
     held: dict[str, set[int]] = field(default_factory=dict)
     """What was acknowledged, by ident."""
+    releases: dict[str, int] = field(default_factory=dict)
+    unsure: set[str] = field(default_factory=set)
+    """Idents whose release was never acknowledged."""
     tick_at: float = -1.0
     is_dead: bool = False
     is_excused: bool = False
@@ -166,15 +170,19 @@ class Cluster:
 
     def allocate(self, number: int, ident: str, subnet: IPNetwork | None = None) -> int:
         return self._request(number, lambda core, request, now: core.allocate(request, ident, subnet, now),
-                             lambda host, outcome: self._hold(host, ident, outcome))
+                             self._holding(number, ident))
 
     def claim(self, number: int, ident: str, text: str) -> int:
         return self._request(number, lambda core, request, now: core.claim(request, ident, ip_interface(text), now),
-                             lambda host, outcome: self._hold(host, ident, outcome))
+                             self._holding(number, ident))
 
     def release(self, number: int, ident: str) -> int:
-        self[number].held.pop(ident, None)  # from now on it may be gone
-        return self._request(number, lambda core, request, now: core.release(request, ident, None, now))
+        host = self[number]
+        host.held.pop(ident, None)  # from now on it may be gone
+        host.releases[ident] = host.releases.get(ident, 0) + 1
+        host.unsure.add(ident)
+        return self._request(number, lambda core, request, now: core.release(request, ident, None, now),
+                             lambda host, _outcome: host.unsure.discard(ident))
 
     def takeover(self, number: int, dead: int) -> int:
         return self._request(number, lambda core, request, now: core.takeover(request, peer(dead), now))
@@ -237,7 +245,7 @@ class Cluster:
                 first = next(index for index, effect in enumerate(batch) if isinstance(effect, Persist))
                 for effect in batch[:first]:
                     self._perform(host, effect)
-                self.world.after(SYNC_S, self._synced, host, host.life, batch[first:])
+                self.world.after(self.rng.uniform(0, self.faults.sync), self._synced, host, host.life, batch[first:])
                 return
             for effect in batch:
                 self._perform(host, effect)
@@ -320,9 +328,10 @@ class Cluster:
                 self._send(source, target, self._learn, entries)
         self.world.after(HEAL_S * self.rng.uniform(0.5, 1.0), self._heal, host, life)
 
-    # --- what must always be true --------------------------------------------------------------------------------------
+    # --- what must always be true -----------------------------------------------------------------------------------
 
     def check(self, host: Host) -> None:
+        """See what must be true after whatever this host did."""
         self._check_held(host)
         self._check_owners()
 
@@ -333,6 +342,12 @@ class Cluster:
         for ident, addresses in host.held.items():
             if not addresses <= host.core.space.of(ident).keys():
                 raise InvariantBroken(f"{host.name} forgot one of {sorted(addresses)} of {ident}")
+
+    def _holding(self, number: int, ident: str) -> Callable[[Host, Outcome], None]:
+        """Return what notes an acknowledgement, unless the ident was released since."""
+        count = self[number].releases.get(ident, 0)
+        return lambda host, outcome: (
+            self._hold(host, ident, outcome) if host.releases.get(ident, 0) == count else None)
 
     def _hold(self, host: Host, ident: str, outcome: Outcome) -> None:
         """Take note of an acknowledged address; nobody else may hold it."""
