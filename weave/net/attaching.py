@@ -10,7 +10,6 @@ container's.
 """
 
 import errno
-import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,12 +17,13 @@ from dataclasses import dataclass
 from weave.addresses import IPInterface
 from weave.errors import EnvironmentFailure, LocalError
 from weave.net import naming, sysctl
+from weave.net.announcing import announce
 from weave.net.frames import announcement
 from weave.net.model import Attachment, AttachRequest, Route
 from weave.net.netlink import messages
 from weave.net.netlink.codec import Message
 from weave.net.netlink.connection import Netlink, NetlinkFailure
-from weave.net.netlink.constants import IFLA_BRPORT_LEARNING, IFLA_BRPORT_MODE, RT_TABLE_MAIN
+from weave.net.netlink.constants import IFLA_BRPORT_LEARNING, IFLA_BRPORT_MODE, IN6_ADDR_GEN_MODE_NONE, RT_TABLE_MAIN
 from weave.net.netlink.readings import Link, read_address, read_link, read_route
 from weave.net.plan import MULTICAST, Inside, plan_inside
 
@@ -105,7 +105,8 @@ def _present(cable: Cable, host: Netlink, inside: Netlink) -> Link | None:
         raise EnvironmentFailure(f"cannot {cable}: {near.name} belongs to {near.alias}; detach that first")
     far = _named(inside, request.interface)
     if far is not None and far.peer == near.index and near.peer == far.index:
-        host.run(_near_end(cable, near.index), str(cable))
+        if not _is_settled(cable, near):
+            host.run([messages.set_master(near.index, cable.bridge), *_near_end(cable, near.index)], str(cable))
         return far
     remove(near.name, host)
     return None
@@ -134,15 +135,26 @@ def _create(cable: Cable, host: Netlink) -> None:
     raise NetlinkFailure(str(cable), first.code, first.reason)
 
 
+def _is_settled(cable: Cable, near: Link) -> bool:
+    words = naming.alias(cable.request.container, cable.request.interface)
+    options = port_options(hairpin=cable.request.hairpin)
+    return (near.is_up and near.master == cable.bridge and near.alias == words
+            and near.address_mode in (None, IN6_ADDR_GEN_MODE_NONE) and options.items() <= near.port.items())
+
+
 def _near_end(cable: Cable, index: int) -> list[Message]:
     words = naming.alias(cable.request.container, cable.request.interface)
     return near_end_options(index, cable.host_interface, alias=words, hairpin=cable.request.hairpin)
 
 
+def port_options(*, hairpin: bool) -> dict[int, bytes]:
+    """Return what a container's port of the bridge is like."""
+    return {IFLA_BRPORT_MODE: bytes([hairpin]), IFLA_BRPORT_LEARNING: b"\1"}
+
+
 def near_end_options(index: int, name: str = "", *, alias: str | None = None, hairpin: bool = True) -> list[Message]:
     """Return the messages that make a host's end, known by index or by name, a working port of the bridge."""
-    options = {IFLA_BRPORT_MODE: bytes([hairpin]), IFLA_BRPORT_LEARNING: b"\1"}
-    batch = [messages.set_port(index, options, name=name, alias=alias)]
+    batch = [messages.set_port(index, port_options(hairpin=hairpin), name=name, alias=alias)]
     if sysctl.has_ipv6():
         batch.append(messages.set_no_link_local(index, name))
     return [*batch, messages.set_up(index, name)]
@@ -154,7 +166,8 @@ def _complete(cable: Cable, inside: Netlink, link: Link, later: ExitStack, addre
     missing = plan_inside(cable.request, addresses, routes)
     _quieten(cable, [*addresses, *missing.addresses])
     _configure(cable, inside, link, missing)
-    announce(link.name, link.mac, missing.addresses, later)
+    mac = messages.mac_octets(link.mac)
+    announce(link.name, [announcement(mac, item.packed) for item in missing.addresses], later)
     return link.peer, Attachment(
         container=cable.request.container, interface=cable.request.interface, mac=link.mac,
         addresses=tuple(sorted({*addresses, *missing.addresses}, key=lambda item: (item.version, int(item)))),
@@ -211,21 +224,3 @@ def _routes(connection: Netlink, index: int) -> list[Route]:
              for body in connection.dump(messages.dump_routes(version), "list routes")]
     return [Route(item.destination, item.gateway) for item in found
             if item is not None and item.device == index and item.table == RT_TABLE_MAIN]
-
-
-def announce(interface: str, mac: str, addresses: Sequence[IPInterface], later: ExitStack) -> None:
-    """Tell the segment who has these addresses now; a network that is going down does not care.
-
-    The socket is closed later: the kernel waits for all processors when it closes a packet socket.
-    """
-    if not addresses:
-        return
-    octets = messages.mac_octets(mac)
-    try:
-        raw = later.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0))
-        raw.bind((interface, 0))
-        for item in addresses:
-            raw.send(announcement(octets, item.ip))
-    except OSError as exc:
-        if exc.errno not in {*ALREADY_GONE, errno.ENETDOWN, errno.ENOBUFS}:
-            raise EnvironmentFailure(f"cannot announce {interface}: {exc.strerror}; CAP_NET_RAW is needed") from exc

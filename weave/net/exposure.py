@@ -7,7 +7,9 @@ from functools import partial
 from weave.addresses import IPInterface
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net import attaching, host, naming, sysctl
+from weave.net import host, naming, sysctl
+from weave.net.announcing import announce
+from weave.net.frames import announcement
 from weave.net.model import DatapathConfig, Packed
 from weave.net.namespace import run_there, run_there_async
 from weave.net.netlink import messages
@@ -52,8 +54,8 @@ class Exposure:
             return False
         self._add([interface])
         self._addresses.add(interface)
-        name, mac = self._config.bridge, naming.bridge_mac(self._config.peer)
-        await run_there_async(self._namespace, partial(attaching.announce, name, mac, [interface]))
+        frame = announcement(messages.mac_octets(naming.bridge_mac(self._config.peer)), interface.packed)
+        await run_there_async(self._namespace, partial(announce, self._config.bridge, [frame]))
         return True
 
     def remove(self, interface: IPInterface) -> bool:

@@ -4,9 +4,10 @@ Gratuitous ARP (RFC 5227 section 3, an announcement) and unsolicited neighbour a
 whoever had the address bound to another MAC learns better at once.
 """
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from struct import Struct
 
+IPV4_OCTETS = 4
 _BROADCAST = b"\xff" * 6
 _ALL_NODES_MAC = bytes.fromhex("333300000001")
 _ALL_NODES = IPv6Address("ff02::1").packed
@@ -21,12 +22,11 @@ _OVERRIDE = 0x20000000
 _TARGET_LINK_ADDRESS = 2
 
 
-def announcement(mac: bytes, address: IPv4Address | IPv6Address) -> bytes:
-    """Return the Ethernet frame that tells everybody on the segment that this MAC has this address."""
-    if isinstance(address, IPv4Address):
+def announcement(mac: bytes, packed: bytes) -> bytes:
+    """Return the Ethernet frame that tells everybody on the segment that this MAC has this address (4 or 16 octets)."""
+    if len(packed) == IPV4_OCTETS:
         return _ARP.pack(_BROADCAST, mac, ETHERTYPE_ARP, _ETHERNET, ETHERTYPE_IPV4, 6, 4, _REQUEST,
-                         mac, address.packed, bytes(6), address.packed)
-    packed = address.packed
+                         mac, packed, bytes(6), packed)
     parts = (_NEIGHBOUR_ADVERTISEMENT, 0, 0, _OVERRIDE, packed, _TARGET_LINK_ADDRESS, 1, mac)
     pseudo = packed + _ALL_NODES + _ADVERTISEMENT.size.to_bytes(4) + bytes([0, 0, 0, _ICMPV6])
     check = checksum(pseudo + _ADVERTISEMENT.pack(*parts))

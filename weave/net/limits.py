@@ -19,6 +19,8 @@ UNDERLAY_CACHE_S = 5.0
 """How long the list of our own underlay addresses is believed; it is asked for at every gossip change."""
 PROGRAM_SLICE = 256
 """Forwarding changes between two turns of the other tasks: about 3 ms."""
+FORMER_NEIGHBOURS = 4096
+"""Addresses remembered after they went, so that our containers are told when they appear behind another MAC."""
 KERNEL_JOBS = 4
 """Attachments worked on at once: the kernel serialises most of it, the rest is waiting for RCU."""
 

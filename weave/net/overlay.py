@@ -7,6 +7,7 @@ stale, and the next change starts by reading it again.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_address
 
 import trio
@@ -14,11 +15,13 @@ import trio
 from weave.addresses import IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net import devices, sysctl
+from weave.net import devices, limits, sysctl
+from weave.net.announcing import announce
 from weave.net.firewall import Firewall
 from weave.net.forwarding import ForwardingTable
-from weave.net.model import DatapathConfig, Endpoint, Forwarding, Packed, Remote
-from weave.net.namespace import run_there
+from weave.net.frames import announcement
+from weave.net.model import DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote
+from weave.net.namespace import run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
 from weave.net.plan import ForwardingChange, Local, plan_forwarding, want_forwarding
@@ -48,6 +51,8 @@ class Overlay:
         self._remotes: tuple[Remote, ...] | None = None
         self._endpoints: tuple[Endpoint, ...] | None = None
         self._versions = {4}
+        self._former: dict[Packed, Mac] = {}
+        """Who had the addresses that nobody has any more, the latest last."""
         self._tunnels: dict[int, int] = {}
         self._stale = True
         self._lock = trio.Lock()
@@ -72,9 +77,9 @@ class Overlay:
             await self.firewall.settle()
 
     async def set_remotes(self, remotes: Sequence[Remote]) -> None:
-        """Make these the peers that get, and may send, plain VXLAN."""
-        self._remotes = tuple(remotes)
-        vteps = frozenset(remote.vtep for remote in remotes)
+        """Make these the peers that get, and may send, plain VXLAN; of one named twice, the last address counts."""
+        self._remotes = tuple({remote.peer: remote for remote in remotes}.values())
+        vteps = frozenset(remote.vtep for remote in self._remotes)
         async with self._lock:
             missing = {vtep.version for vtep in vteps} - self._versions
             if missing:
@@ -96,7 +101,7 @@ class Overlay:
         before, self.local = self.local, local
         async with self._lock:
             actual = self.table.actual
-            news = sorted(local.neighbours.items() - before.neighbours.items())
+            news = sorted((ip, mac) for ip, mac in local.neighbours.items() if actual.neighbours.get(ip) != mac)
             gone = sorted(ip for ip in before.neighbours.keys() - local.neighbours.keys() if ip in actual.neighbours)
             contested = local.macs & actual.tunnels.keys() or local.own & actual.neighbours.keys()
             if self._stale or contested or (gone and self._endpoints is not None):
@@ -167,7 +172,23 @@ class Overlay:
     async def _apply(self, change: ForwardingChange) -> None:
         if not change:
             return
+        moved = self._moved(change)
         self._stale = True
         for _ in self.table.apply(change):
             await trio.lowlevel.checkpoint()
         self._stale = False
+        if moved:
+            await run_there_async(self._namespace, partial(announce, self._config.bridge, moved))
+
+    def _moved(self, change: ForwardingChange) -> list[bytes]:
+        """Return the frames that tell our containers which known addresses now belong to another MAC.
+
+        An announcement on another host does not reach them, for the kernel answers for remote addresses itself.
+        """
+        known = self.table.actual.neighbours
+        frames = [announcement(mac, ip) for ip, mac in change.neighbours
+                  if known.get(ip, self._former.pop(ip, mac)) != mac and ip not in self.local.neighbours]
+        self._former.update(change.gone_neighbours)
+        while len(self._former) > limits.FORMER_NEIGHBOURS:
+            del self._former[next(iter(self._former))]
+        return frames

@@ -109,7 +109,7 @@ def plan_devices(wishes: Sequence[DeviceWish], actual: Mapping[str, Device]) -> 
             steps.append(Foreign(wish.name, device.kind, wish.kind))
         elif _differing(wish.birth, device.data):
             steps.append(Remove(wish.name, device.index))
-        else:
+        elif wish.master is None or wish.master in actual:
             steps += _alter(wish, device)
     return steps
 

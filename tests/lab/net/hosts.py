@@ -127,6 +127,8 @@ class Underlay:
     def host(self, number: int, *, mtu: int = 1500) -> Host:
         """Plug in a new host."""
         place = self.place()
+        for which in ("all", "default"):
+            place.run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{which}/accept_dad")
         self.switch.run("ip", "link", "add", f"p{number}", "mtu", str(mtu), "up", "master", "lan", "type", "veth",
                         "peer", "name", "u0", "mtu", str(mtu), "netns", str(place.path))
         place.run("ip", "link", "set", "lo", "up")

@@ -91,7 +91,7 @@ def test_known_addresses_cause_no_arp_and_no_flooding_on_the_wire(net: Underlay)
                 seen, flooded = wire.lines(), elsewhere.lines()
         assert any("VXLAN" in line for line in seen)
         assert not [line for line in seen if "ARP" in line or "neighbor sol" in line]
-        assert flooded == []
+        assert not [line for line in flooded if "ARP" in line or "10.32." in line or "fd00::" in line]
 
     trio.run(main)
 
@@ -128,7 +128,7 @@ def test_a_stranger_cannot_inject_packets(net: Underlay) -> None:
                 await paths[0].reconcile()
                 assert paths[0].counters()["guard_dropped_total"] > 0
                 await paths[0].set_remotes([hosts[1].remote(), stranger.remote()])
-                assert await outsider.reaches("10.32.0.1"), "a peer may send"
+                await eventually(lambda: outsider.reaches("10.32.0.1"))
                 assert await one.reaches("10.32.0.2")
 
     trio.run(main)
@@ -160,13 +160,15 @@ def test_a_container_that_moves_is_reached_at_its_new_host(net: Underlay) -> Non
                 third.config, netns=third.place.descriptor) as path:
             assert await one.reaches("10.32.0.2")
             await paths[1].detach("c2", "ethwe")
+            await paths[0].set_endpoints([])
             moved = await path.attach(request(two, "c2", "10.32.0.2/12"))
             first = (await paths[0].attachments())[0]
             await path.set_remotes([hosts[0].remote()])
             await path.set_endpoints([hosts[0].endpoint(first)])
             await paths[0].set_remotes([hosts[1].remote(), third.remote()])
             await paths[0].set_endpoints([third.endpoint(moved)])
-            await eventually(lambda: one.reaches("10.32.0.2"))
+            with trio.fail_after(4):
+                assert await one.reaches("10.32.0.2"), "told at once, not when its neighbour entry times out"
 
     trio.run(main)
 

@@ -49,6 +49,7 @@ ADVICE = {
     errno.EACCES: "run the router as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN",
     errno.EOPNOTSUPP: "this kernel lacks the feature; load the modules bridge, veth and vxlan",
     errno.EAFNOSUPPORT: "this kernel runs without that address family; enable IPv6",
+    errno.EADDRINUSE: "another overlay network or program uses that UDP port; stop it",
     errno.ENOBUFS: "the kernel is short of memory; it is tried again",
 }
 

@@ -1,0 +1,304 @@
+"""What is there is adopted, what differs is repaired, what is as wanted is left alone."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from ipaddress import ip_interface
+
+import pytest
+import trio
+
+from weave.errors import EnvironmentFailure
+from weave.net import Datapath, DatapathConfig, Endpoint
+from weave.net.namespace import run_there
+
+from .hosts import LAB, Host, Place, Underlay, request, underlay
+
+pytestmark = LAB
+NETLINK_NETFILTER = 12
+NFTABLES_GROUP = 1 << 6
+ALL_ROUTE_GROUPS = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400
+QUIET_S = 0.3
+
+
+@pytest.fixture
+def net() -> Iterator[Underlay]:
+    with underlay() as made:
+        yield made
+
+
+class Monitor:
+    """Hears every change of links, addresses, routes, neighbours, forwarding entries and nftables in a namespace."""
+
+    def __init__(self, place: Place) -> None:
+        self._sockets = [
+            run_there(place.descriptor, partial(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW, protocol))
+            for protocol in (socket.NETLINK_ROUTE, NETLINK_NETFILTER)]
+        for listener, groups in zip(self._sockets, (ALL_ROUTE_GROUPS, NFTABLES_GROUP), strict=True):
+            listener.bind((0, groups))
+            listener.settimeout(QUIET_S)
+
+    def drain(self) -> list[int]:
+        """Return the types of all messages until it has been quiet for a while."""
+        heard = []
+        for listener in self._sockets:
+            while True:
+                try:
+                    heard.append(int.from_bytes(listener.recv(65536)[4:6], sys.byteorder))
+                except TimeoutError:
+                    break
+        return heard
+
+    def close(self) -> None:
+        for listener in self._sockets:
+            listener.close()
+
+
+@contextmanager
+def monitor(place: Place) -> Iterator[Monitor]:
+    made = Monitor(place)
+    try:
+        while made.drain():
+            continue
+        yield made
+    finally:
+        made.close()
+
+
+def endpoints(host: Host, count: int) -> list[Endpoint]:
+    return [Endpoint(f"02:99:00:00:{n >> 8:02x}:{n & 255:02x}", (ip_interface(f"10.40.{n >> 8}.{n & 255}/12"),),
+                     f"r{n}", "eth0", host.config.peer) for n in range(count)]
+
+
+def state(place: Place) -> str:
+    """Everything of ours, as text."""
+    return "".join(place.run(*words.split()) for words in (
+        "bridge fdb show br weave", "ip neigh show dev weave proto 119", "ip -br link", "ip -br addr",
+        "nft list ruleset"))
+
+
+def test_doing_everything_twice_changes_nothing(net: Underlay) -> None:
+    async def main() -> None:
+        host, other, third, inside = net.host(1), net.host(2), net.host(3), net.place()
+
+        async def wish(path: Datapath) -> None:
+            await path.set_remotes([other.remote(), third.remote(6)])
+            await path.set_endpoints(endpoints(other, 300))
+            await path.expose(ip_interface("10.32.0.100/12"))
+            await path.attach(request(inside, "c1", "10.32.0.1/12"))
+            await path.reconcile()
+
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            await wish(path)
+            with monitor(host.place) as ears:
+                await path.reconcile()
+                await wish(path)
+                assert ears.drain() == []
+        with monitor(host.place) as ears:
+            async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+                await wish(path)
+            assert ears.drain() == []
+
+    trio.run(main)
+
+
+def test_a_monitor_does_hear_changes(net: Underlay) -> None:
+    host = net.host(1)
+    with monitor(host.place) as ears:
+        host.place.run("ip", "neigh", "add", "192.0.2.9", "lladdr", "02:00:00:00:00:09", "dev", "u0")
+        host.place.run("nft", "add", "table", "inet", "x")
+        assert len(ears.drain()) >= 2
+
+
+def test_a_router_that_returns_adopts_everything_without_losing_a_packet(net: Underlay) -> None:
+    async def main() -> None:
+        one, two, inside = net.host(1), net.host(2), [net.place(), net.place()]
+        async with Datapath.open(one.config, netns=one.place.descriptor) as here, Datapath.open(
+                two.config, netns=two.place.descriptor) as there:
+            first = await here.attach(request(inside[0], "c1", "10.32.0.1/12", "fd00::1/64"))
+            second = await there.attach(request(inside[1], "c2", "10.32.0.2/12"))
+            await here.set_remotes([two.remote()])
+            await here.set_endpoints([two.endpoint(second)])
+            await there.set_remotes([one.remote()])
+            await there.set_endpoints([one.endpoint(first)])
+        with inside[0].running("ping", "-i", "0.005", "-c", "200", "10.32.0.2") as ping:
+            async with Datapath.open(one.config, netns=one.place.descriptor) as again:
+                assert await again.attachments() == [first]
+                await again.reconcile()
+                await again.set_remotes([two.remote()])
+                await again.set_endpoints([two.endpoint(second)])
+                assert ping.stdout is not None
+                assert "200 received, 0% packet loss" in await trio.to_thread.run_sync(ping.stdout.read)
+
+    trio.run(main)
+
+
+def test_what_an_earlier_router_knew_goes_when_the_new_one_knows_better(net: Underlay) -> None:
+    async def main() -> None:
+        host, other, third = net.host(1), net.host(2), net.host(3)
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            empty = state(host.place)
+            await path.set_remotes([other.remote(), third.remote(6)])
+            await path.set_endpoints([*endpoints(other, 20), *endpoints(third, 30)[20:]])
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            assert path.counters()["remote_endpoints"] == 30
+            await path.set_remotes([])
+            await path.set_endpoints([])
+            host.place.run("ip", "link", "delete", "vxlan6-6784")
+            assert state(host.place) == empty
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("damage", [
+    "ip link delete vxlan-6784", "ip link delete weave", "ip link set weave down", "ip link set vxlan-6784 nomaster",
+    "ip link set weave mtu 1300", "ip link set vxlan-6784 type bridge_slave learning on neigh_suppress off",
+    "ip addr flush dev weave", "nft flush ruleset", "nft delete element inet weave vteps4 { 192.0.2.2 }",
+    "bridge fdb del 02:99:00:00:00:03 dev vxlan-6784 self", "bridge fdb del 02:99:00:00:00:03 dev vxlan-6784 master",
+    "bridge fdb append 00:00:00:00:00:00 dev vxlan-6784 dst 192.0.2.66", "ip neigh flush dev weave nud permanent",
+])
+def test_damage_is_repaired(net: Underlay, damage: str) -> None:
+    async def main() -> None:
+        host, other, inside = net.host(1), net.host(2), net.place()
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            await path.set_remotes([other.remote()])
+            await path.set_endpoints(endpoints(other, 8))
+            await path.expose(ip_interface("10.32.0.100/12"))
+            await path.attach(request(inside, "c1", "10.32.0.1/12"))
+            host.place.run(*damage.split())
+            await path.reconcile()
+            assert await inside.reaches("10.32.0.100")
+            neighbours = host.place.run("ip", "neigh", "show", "dev", "weave", "proto", "119")
+            assert neighbours.count("PERMANENT") == 9
+            forwards = host.place.run("bridge", "fdb", "show", "dev", "vxlan-6784")
+            assert (forwards.count("192.0.2.2"), forwards.count("extern_learn"), forwards.count(".66")) == (9, 8, 0)
+            assert "192.0.2.2" in host.place.run("nft", "list", "table", "inet", "weave")
+            with monitor(host.place) as ears:
+                await path.reconcile()
+                assert ears.drain() == []
+
+    trio.run(main)
+
+
+def test_changes_behind_our_back_do_not_stop_the_next_one(net: Underlay) -> None:
+    async def main() -> None:
+        host, other, third = net.host(1), net.host(2), net.host(3)
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            await path.set_remotes([other.remote()])
+            await path.set_endpoints(endpoints(other, 8))
+            host.place.run("nft", "delete", "table", "inet", "weave")
+            host.place.run("ip", "link", "delete", "vxlan-6784")
+            with pytest.raises(EnvironmentFailure, match="program forwarding"):
+                await path.set_remotes([other.remote(), third.remote()])
+            await path.reconcile()
+            assert path.counters()["remote_hosts"] == 2
+            assert "192.0.2.3" in host.place.run("nft", "list", "table", "inet", "weave")
+
+    trio.run(main)
+
+
+def test_a_device_of_an_older_layout_is_replaced(net: Underlay) -> None:
+    async def main() -> None:
+        host = net.host(1)
+        host.place.run("ip", "link", "add", "vxlan-6784", "type", "vxlan", "id", "6784", "dstport", "6784")
+        async with Datapath.open(host.config, netns=host.place.descriptor):
+            info = json.loads(host.place.run("ip", "-j", "-d", "link", "show", "vxlan-6784"))[0]
+            assert info["master"] == "weave"
+            assert not info["linkinfo"]["info_data"]["learning"]
+
+    trio.run(main)
+
+
+async def refused(host: Host, config: DatapathConfig | None = None) -> str:
+    with pytest.raises(EnvironmentFailure) as caught:
+        async with Datapath.open(config or host.config, netns=host.place.descriptor):
+            pass
+    return str(caught.value)
+
+
+def test_a_foreign_device_under_our_name_is_left_alone(net: Underlay) -> None:
+    host = net.host(1)
+    host.place.run("ip", "link", "add", "weave", "type", "veth", "peer", "name", "x")
+    assert "ip link delete weave" in trio.run(refused, host)
+    assert "veth" in host.place.run("ip", "-d", "link", "show", "weave")
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ("udp6zerocsumrx", "A VXLAN device with the specified VNI already exists"), ("", "another overlay network"),
+])
+def test_a_port_in_use_by_another_overlay_is_said(net: Underlay, options: str, words: str) -> None:
+    host = net.host(1)
+    host.place.run(*f"ip link add flannel.1 up type vxlan id 6784 dstport 6784 {options}".split())
+    assert words in trio.run(refused, host)
+
+
+def test_a_host_without_nft_is_told_what_to_install(net: Underlay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    host = Host(Place(0), 1, 1500)
+    assert "apt install nftables" in trio.run(refused, host)
+
+
+def test_a_wipe_leaves_nothing(net: Underlay) -> None:
+    async def main() -> None:
+        host, other, inside = net.host(1), net.host(2), net.place()
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            await path.set_remotes([other.remote(6)])
+            await path.expose(ip_interface("10.32.0.100/12"))
+            await path.attach(request(inside, "c1", "10.32.0.1/12"))
+            await path.wipe()
+        assert host.place.run("nft", "list", "ruleset") == ""
+        assert [item["ifname"] for item in json.loads(host.place.run("ip", "-j", "link"))] == ["lo", "u0"]
+        assert [item["ifname"] for item in json.loads(inside.run("ip", "-j", "link"))] == ["lo"]
+
+    trio.run(main)
+
+
+CHURN = """
+import sys, trio
+from pathlib import Path
+from functools import partial
+from ipaddress import ip_interface
+from weave.net import AttachRequest, Datapath, DatapathConfig
+from weave.names import PeerName
+host, inside = int(sys.argv[1]), Path(f"/proc/self/fd/{sys.argv[2]}")
+async def main():
+    async with Datapath.open(DatapathConfig(PeerName("02:00:00:00:00:01")), netns=host) as path:
+        print("open", flush=True)
+        for n in range(1, 250):
+            await path.attach(AttachRequest(f"c{n}", inside, (ip_interface(f"10.32.1.{n}/12"),), interface=f"e{n}"))
+            if n % 3 == 0:
+                await path.detach(f"c{n}", f"e{n}")
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_router_killed_at_any_moment_leaves_nothing_that_the_next_cannot_remove(net: Underlay, seed: int) -> None:
+    host, inside = net.host(1), net.place()
+    descriptors = host.place.descriptor, inside.descriptor
+    with subprocess.Popen([sys.executable, "-c", CHURN, *map(str, descriptors)], pass_fds=descriptors,
+                          stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        try:
+            child.wait(random.Random(seed).uniform(0, 0.3))
+        except subprocess.TimeoutExpired:
+            os.kill(child.pid, signal.SIGKILL)
+
+    async def main() -> None:
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            for found in await path.attachments():
+                await path.detach(found.container, found.interface)
+            await path.set_remotes([])
+            await path.set_endpoints([])
+            assert path.counters()["neighbours"] == 0
+            assert "vethwe" not in host.place.run("ip", "link")
+
+    trio.run(main)
