@@ -68,10 +68,12 @@ class Exposure:
 
     async def hide(self, wishes: Sequence[Wish]) -> list[IPInterface]:
         """Take addresses of the host off the network; the one where weave DNS answers stays while it does."""
+        kept = self._addressing.bridge
         held = {*self._exposed, *self._addressing.lookup(EXPOSE_IDENT, None)}
+        if kept is not None and kept not in self._exposed and self._naming.enabled:
+            held.discard(kept)
         hidden = sorted((address for address in held
                          if not wishes or is_wished(address, wishes, self._addressing.default_subnet)), key=int)
-        kept = self._addressing.bridge
         for address in hidden:
             self._exposed.pop(address, None)
             await self._store.commit([Delete(TABLE, str(address).encode())])
