@@ -96,3 +96,10 @@ def test_reference_knows_every_metric() -> None:
 def test_relative_links_lead_somewhere(document: Path) -> None:
     targets = LINK.findall(FENCE.sub("", document.read_text(encoding="utf-8")))
     assert [target for target in targets if "://" not in target and not _leads_somewhere(document, target)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_of_the_project_that_are_named_exist(document: Path) -> None:
+    named = set(re.findall(r"`((?:weave|store|tests)/[\w/.]+)`", document.read_text(encoding="utf-8")))
+    meant_otherwise = {"weave/router.py"}  # what decision 0001 is about
+    assert sorted(path for path in named - meant_otherwise if not (ROOT / path).exists()) == []
