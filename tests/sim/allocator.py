@@ -1,4 +1,4 @@
-"""Address allocation on a simulated host: the real core on the real mesh, a disk that forgets, and a ledger that does not.
+"""Allocation on a simulated host: the real core on the real mesh, a disk that forgets, and a ledger that does not.
 
 The ledger stands outside the world. It notes what every host was promised, and after every step sees that nobody was
 promised an address that somebody else holds, that no two hosts own an address in their own views, and that a host

@@ -122,7 +122,7 @@ class Cluster:
         return self.world.now - start
 
     def settle(self, limit: float) -> float:
-        """Run until all have agreed for two seconds, so that nothing is still on its way; return when they first did."""
+        """Run until all have agreed for two seconds: nothing is on its way any more; return when they first did."""
         start = self.world.now
         while True:
             self.run_until(self.is_converged, limit - (self.world.now - start))

@@ -50,17 +50,15 @@ class Entry:
     signature: bytes
     digest: int = field(init=False, compare=False, repr=False)
     """64 bits over everything but the signature; a replica's hash is the XOR of these."""
+    size: int = field(init=False, compare=False, repr=False)
+    """About the octets it takes in a message."""
 
     def __post_init__(self) -> None:
         hashed = blake2b(self.key, digest_size=8)
         hashed.update(b"%s%d;%d;" % (self.owner.encode(), self.version, len(self.key)))
         hashed.update(b"-" if self.value is None else b"+" + self.value)
         object.__setattr__(self, "digest", int.from_bytes(hashed.digest(), "big"))
-
-    @property
-    def size(self) -> int:
-        """About the octets it takes in a message."""
-        return len(self.key) + len(self.value or b"") + len(self.signature) + 16
+        object.__setattr__(self, "size", len(self.key) + len(self.value or b"") + len(self.signature) + 16)
 
 
 @dataclass(frozen=True, slots=True)

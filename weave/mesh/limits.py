@@ -27,8 +27,8 @@ GRAPH_INTERVAL_S = 0.2
 """The least time between two computations of the graph: it costs milliseconds with a thousand peers."""
 UNSETTLED_S = 1.0
 """For this long after a change of the graph trees may differ between peers, and are not worth growing."""
-UNSETTLED_FANOUT = 6
-"""To how many neighbours a relay passes on while trees may differ: reaches 99.7% (1 - r = exp(-6r)), digests the rest."""
+UNSETTLED_FANOUT = 4
+"""To how many neighbours a relay passes on while trees may differ: reaches 98% (1 - r = exp(-4r)), digests the rest."""
 MAX_EDGES_CARRIED_OVER = 8
 """After a change of more edges than this it is cheaper to grow all trees anew than to ask which are untouched."""
 MAX_DELTA_BYTES = 60 * 1024

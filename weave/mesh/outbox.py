@@ -4,7 +4,7 @@ A slow link therefore costs the size of what changed, not the number of changes.
 size; an owner's floor leaves after the entries that it does not kill, so that a receiver sees no gap.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from weave.mesh import limits
 from weave.mesh.entries import FLOOR_KEY, Entry
@@ -53,8 +53,10 @@ class Outbox:
         return deltas
 
 
-def _in_order(entries: Iterable[Entry]) -> list[Entry]:
+def _in_order(entries: Collection[Entry]) -> list[Entry]:
     """Sort by owner, then in the order of writing, but the floor last."""
+    if len(entries) < 2:
+        return list(entries)
     return sorted(entries, key=lambda entry: (entry.owner, entry.key == FLOOR_KEY, entry.version))
 
 
