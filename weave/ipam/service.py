@@ -233,7 +233,7 @@ class IpamService:
 
     def _end(self, request: int, outcome: Outcome | EnvironmentFailure) -> None:
         call = self._calls.get(request)
-        if call is not None:
+        if call is not None and not call.done.is_set():
             call.outcome = outcome
             call.done.set()
 

@@ -4,6 +4,7 @@ The invariants are checked by the cluster after every event; at the end everythi
 dead hosts owned must be usable again, and whoever asks must get an address.
 """
 
+import sys
 from collections.abc import Sequence
 
 from tests.sim.world import InvariantBroken, World
@@ -212,3 +213,17 @@ def live(seed: int, *, hosts: int = 5, steps: int = 40, lateness: int = 1) -> Wo
     inits: list[InitMode] = [Consensus(electors)] * electors + [Observer()] * lateness
     Chaos(world, inits, faults).run(steps)
     return world
+
+
+def main() -> None:
+    """Try many lives and print what went wrong."""
+    first, last = map(int, sys.argv[1:3])
+    for seed in range(first, last):
+        try:
+            live(seed, hosts=3 + seed % 5, lateness=seed % 3, steps=40)
+        except AssertionError as exc:
+            print(f"seed {seed}: {type(exc).__name__}: {exc}")
+
+
+if __name__ == "__main__":
+    main()
