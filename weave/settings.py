@@ -27,6 +27,7 @@ DEFAULT_CONNECTION_LIMIT = 30
 """Neighbours of a peer in a mesh of any size; 2 * log2(1,000 peers) is 20, the rest is head-room for targets."""
 MIN_RANGE_ADDRESSES = 4
 MAX_NICKNAME = 64
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
     add("--socket", metavar="PATH", help=f"where the control API listens (WEAVE_SOCKET; {DEFAULT_SOCKET})")
     add("--metrics-addr", metavar="ADDRESS:PORT", default=DEFAULT_METRICS_ADDRESS,
         help="where status and metrics are served read-only (default: %(default)s; 'off' for nowhere)")
-    add("--log-level", choices=("debug", "info", "warning", "error"), help="WEAVE_LOG_LEVEL (default: info)")
+    add("--log-level", metavar="LEVEL", help=f"{', '.join(LOG_LEVELS)} (WEAVE_LOG_LEVEL; info)")
     add("--wipe", action="store_true", help=argparse.SUPPRESS)
     add("--log-format", choices=("text", "json"), default="text", help="one event a line (default: %(default)s)")
 
@@ -172,10 +173,16 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),
         socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
         metrics=_metrics_address(given.metrics_addr),
-        log_level=given.log_level or environ.get("WEAVE_LOG_LEVEL") or "info",
+        log_level=_log_level(given.log_level or environ.get("WEAVE_LOG_LEVEL") or "info"),
         log_format=given.log_format,
         wipe=given.wipe,
     )
+
+
+def _log_level(text: str) -> str:
+    if text.lower() not in LOG_LEVELS:
+        raise LocalError(f"the log level {text!r} should be one of {', '.join(LOG_LEVELS)}")
+    return text.lower()
 
 
 def _nickname(text: str) -> str:

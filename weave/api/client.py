@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
@@ -103,6 +104,21 @@ class Client:
         """Return the JSON value of a success, None where it carries none."""
         answer = self.call(method, *words, query=query, body=body, accept="application/json", timeout_s=timeout_s)
         return decode_json(answer)
+
+
+    def server_pid(self) -> int:
+        """Return the process that answers at the socket; raise `Unreachable` where none does."""
+        return peer_pid(self.socket_path)
+
+
+def peer_pid(socket_path: str) -> int:
+    """Return the process that listens at a unix socket (unix(7), SO_PEERCRED)."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(socket_path)
+            return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder)
+    except OSError as exc:
+        raise Unreachable(f"cannot reach the router at {socket_path}: {_ADVICE.get(type(exc), str(exc))}") from exc
 
 
 def decode_json(answer: Answer) -> object:

@@ -120,13 +120,23 @@ def stop() -> None:
 
 def _stop(*, wipe: bool) -> None:
     there = client()
+    pid = there.server_pid()
     there.call("POST", "stop", body={"wipe": wipe})
     deadline = time.monotonic() + END_DEADLINE_S
     while time.monotonic() < deadline:
-        if _status(there) is None:
+        if _status(there) is None and not _is_running(pid):
             return
         time.sleep(POLL_S)
-    raise LocalError(f"the router was told to stop, but still answers after {END_DEADLINE_S:g} s; see its log")
+    raise LocalError(f"the router was told to stop, but still runs after {END_DEADLINE_S:g} s; see its log")
+
+
+def _is_running(pid: int) -> bool:
+    """Say whether a process runs; one that ended and was not collected yet does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 @click.command(epilog="Example: weave reset   (on the host that leaves; elsewhere nothing is needed)")

@@ -92,6 +92,6 @@ def is_wished(address: IPInterface, wishes: Sequence[Wish], default_subnet: IPNe
                     return True
             case AnyIn(subnet):
                 where = subnet or default_subnet
-                if where is not None and where.version == address.version and address.ip in where:
+                if address.network == where:
                     return True
     return False

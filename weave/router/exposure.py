@@ -49,10 +49,17 @@ class Exposure:
             address = parse_interface(key.decode())
             self._exposed[address] = _Exposed(address, expect_bool(row.get("masquerade"), "masquerade"))
         wanted = {*self._exposed, *self._addressing.lookup(EXPOSE_IDENT, None)}
-        for address in sorted(wanted, key=int):
-            exposed = self._exposed.get(address)
-            await self._datapath.expose(address, masquerade=exposed is not None and exposed.masquerade)
+        lent = {address for address, exposed in self._exposed.items() if exposed.masquerade}
+        for address in sorted(wanted, key=lambda address: (address in lent, int(address))):
+            # masquerading is a matter of the subnet: whoever wants it has the last word
+            await self._datapath.expose(address, masquerade=address in lent)
+        self._addressing.bridge = self._bridge_address()
         self.announce()
+
+    def _bridge_address(self) -> IPInterface | None:
+        """Return the bridge's own address among those of the host: one that nobody exposed, where there is one."""
+        held = self._addressing.lookup(EXPOSE_IDENT, self._addressing.default_subnet)
+        return min(held, key=lambda address: (address in self._exposed, int(address)), default=None)
 
     async def expose(self, wishes: Sequence[Wish], fqdn: str | None, *, masquerade: bool) -> list[IPInterface]:
         """Give the host addresses on the network; the same again when it has them already."""

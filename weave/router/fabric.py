@@ -1,8 +1,8 @@
 """Between gossip and the kernel: which remote endpoints there are, behind which peers, and over which links.
 
 Gossip changes mark the picture as stale; one task programs the kernel with the whole wanted state, and the datapath
-applies the difference. Changes that arrive meanwhile are one more round, however many they are. Nothing is removed
-from the kernel before the mesh has settled: a router that returns must not cut what a dead one left running.
+applies the difference. Changes that arrive meanwhile are one more round, however many they are. What an earlier router
+left in the kernel stays until somebody knows better: a router that returns must not cut what a dead one left running.
 """
 
 import logging
@@ -20,7 +20,8 @@ from weave.mesh.service import TRUSTS_US, MeshService
 from weave.names import PeerName
 from weave.net import Datapath, Endpoint, Remote
 from weave.router.endpoints import decode_endpoint
-from weave.router.underlay import MODE_VXLAN, LinkDecision, PeerUnderlay, decide_link, host_of
+from weave.router.inheritance import Inheritance
+from weave.router.underlay import MODE_VXLAN, LinkDecision, PeerUnderlay, decide_link, host_of, within
 from weave.settings import Settings
 
 log = logging.getLogger("weave.fabric")
@@ -28,10 +29,8 @@ log = logging.getLogger("weave.fabric")
 PROGRAM_INTERVAL_S = 0.02
 """Changes of one burst of gossip become one round of netlink messages."""
 RETRY_S = 2.0
-GREETING_S = 0.5
-"""A first neighbour tells what it knows within a few round trips."""
-SETTLE_S = 5.0
-"""How long a restarted router leaves the kernel's entries alone when no peer answers."""
+TEND_INTERVAL_S = 10.0
+"""A look costs some milliseconds; what a flushed firewall lets through meanwhile is the price of a longer one."""
 
 
 class Fabric:
@@ -47,7 +46,7 @@ class Fabric:
         self._datapath = datapath
         self._remote: dict[tuple[PeerName, bytes], Endpoint] = {}
         self._stale = trio.Event()
-        self._settled = trio.Event()
+        self._inheritance = Inheritance({}, now=0.0)
         self._underlay: tuple[IPAddress, ...] = ()
 
     def endpoints(self) -> list[Endpoint]:
@@ -78,40 +77,50 @@ class Fabric:
         """Look at the links again: peers came, went, or moved to another underlay address."""
         self._stale.set()
 
-    def settle(self) -> None:
-        """Say that the mesh has told us what it knows: from now on what is gone is removed from the kernel."""
-        self._settled.set()
-
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the kernel equal to the picture until cancelled."""
+        self._inheritance = Inheritance(self._datapath.inherited(), trio.current_time())
         self._decide()
         task_status.started()
-        if self._datapath.counters()["remote_endpoints"]:
-            with trio.move_on_after(SETTLE_S):
-                await self._settled.wait()
-                await trio.sleep(GREETING_S)
         while True:
             self._stale = trio.Event()
-            if not await self._program():
-                with trio.move_on_after(RETRY_S):
-                    await self._stale.wait()
-                continue
-            await self._stale.wait()
-            await trio.sleep(PROGRAM_INTERVAL_S)
+            wait_s = self._inheritance.deadline() - trio.current_time() if await self._program() else RETRY_S
+            with trio.move_on_after(max(0.0, wait_s)):
+                await self._stale.wait()
+                await trio.sleep(PROGRAM_INTERVAL_S)
+
+    async def tend(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look at the kernel now and then, and put back what somebody else removed or changed."""
+        task_status.started()
+        while True:
+            await trio.sleep(TEND_INTERVAL_S)
+            try:
+                await self._datapath.reconcile()
+            except EnvironmentFailure as exc:
+                log.warning("cannot look after the kernel; trying again", extra=fields(reason=exc))
 
     async def _program(self) -> bool:
         self._decide()
+        self._settle_inheritance()
         open_links = {link.peer: link.address for link in self.links if link.mode == MODE_VXLAN}
         remotes = [Remote(peer, address) for peer, address in sorted(open_links.items()) if address is not None]
         try:
-            await self._datapath.set_remotes(remotes)
-            await self._datapath.set_endpoints(self.endpoints())
+            await self._datapath.set_remotes(self._inheritance.remotes(remotes))
+            await self._datapath.set_endpoints(self._inheritance.endpoints(self.endpoints(), remotes))
         except EnvironmentFailure as exc:
             self.failure = str(exc)
             log.error("cannot program the kernel; trying again", extra=fields(reason=exc, after_s=RETRY_S))  # noqa: TRY400 - an expected condition
             return False
         self.failure = None
         return True
+
+    def _settle_inheritance(self) -> None:
+        """Let go of what an earlier router left where somebody knows better, or where plain traffic may not go now."""
+        self._inheritance.settle(self.links, trio.current_time())
+        self._inheritance.drop(link.address for link in self.links if link.mode != MODE_VXLAN)
+        if self._settings.passwords:
+            trusted = self._settings.trusted_subnets
+            self._inheritance.drop(vtep for vtep in self._inheritance.vteps() if not within(vtep, trusted))
 
     def _decide(self) -> None:
         self._underlay = self._settings.advertise or self._datapath.underlay_addresses()

@@ -27,7 +27,7 @@ from weave.mesh.views import ConnectionView
 from weave.names import PeerName
 from weave.net import Datapath, Endpoint
 from weave.router.fabric import Fabric
-from weave.router.underlay import LinkDecision
+from weave.router.underlay import MODE_NONE, MODE_VXLAN, LinkDecision
 from weave.settings import Settings
 
 REFUSAL_SHOWN_S = 120.0
@@ -71,13 +71,16 @@ def _connections(settings: Settings, mesh: MeshService, fabric: Fabric, mtu: int
 
 
 def _live(settings: Settings, view: ConnectionView, link: LinkDecision | None, mtu: int) -> ConnectionReport:
-    attributes: dict[str, object] = {"encrypted": bool(settings.passwords), "mode": link.mode if link else "none",
-                                     "mtu": mtu}
+    mode = link.mode if link is not None else MODE_NONE
+    attributes: dict[str, object] = {"mode": mode, "mtu": mtu}
+    if settings.passwords:
+        # of container traffic, as in Weave Net; the control connection is encrypted in any case
+        attributes["encrypted"] = mode != MODE_VXLAN
     if view.rtt_s is not None:
         attributes["rtt_ms"] = round(view.rtt_s * 1000, 2)
     return {"Address": view.address, "Outbound": view.outbound,
             "State": "established" if view.established else "pending",
-            "Info": link.reason if link is not None and link.mode == "none" else "",
+            "Info": link.reason if link is not None and link.mode == MODE_NONE else "",
             "Name": view.peer, "NickName": view.nickname, "Attrs": attributes}
 
 

@@ -181,6 +181,7 @@ class Parts:
         await self.containers.recover()
         self._peers_changed()
         await nursery.start(self.fabric.run)
+        await nursery.start(self.fabric.tend)
         await nursery.start(self.containers.sweep)
         await nursery.start(self.containers.claim_orphans)
         statistics = Statistics()
@@ -210,8 +211,6 @@ class Parts:
         if self.ipam is not None:
             self.ipam.peers_changed(reachable, self.control.nicknames())
         self.fabric.peers_changed()
-        if len(reachable) > 1:
-            self.fabric.settle()
 
     def _publish_ring(self, key: bytes, value: bytes | None) -> None:
         self.mesh.publish(IPAM_CHANNEL, key, value)

@@ -60,18 +60,19 @@ def decide_link(peer: PeerUnderlay, *, encrypts: bool, trusted_subnets: Sequence
 def _distrust(peer: PeerUnderlay, address: IPAddress, trusted_subnets: Sequence[IPNetwork],
               own_addresses: Sequence[IPAddress]) -> str | None:
     """Return why plain traffic must not be sent, or None where both ends trust the way."""
-    if not _within(address, trusted_subnets):
+    if not within(address, trusted_subnets):
         return (f"a password is set and {address} is not in --trusted-subnets of this host: "
                 "container traffic is not sent in the clear")
     they_trust = peer.trusts_us
     if they_trust is None:
-        they_trust = any(_within(own, peer.trusted_subnets) for own in own_addresses)
+        they_trust = any(within(own, peer.trusted_subnets) for own in own_addresses)
     if not they_trust:
         return "a password is set and this host's address is not in --trusted-subnets of that peer"
     return None
 
 
-def _within(address: IPAddress, subnets: Sequence[IPNetwork]) -> bool:
+def within(address: IPAddress, subnets: Sequence[IPNetwork]) -> bool:
+    """Say whether an address lies in one of these subnets."""
     return any(address.version == subnet.version and address in subnet for subnet in subnets)
 
 

@@ -1,6 +1,7 @@
 """Commands against a router: what they ask of it, what they print, how they end."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -147,12 +148,31 @@ def test_prime_gives_up_after_its_timeout(router: FakeControl, run: Run) -> None
     assert "within 1 s; `weave status ipam` says what is missing" in result.stderr
 
 
+@pytest.fixture
+def ended_pid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the router be a process that has ended: the fake one lives in ours, which goes on."""
+    child = subprocess.Popen(["true"])
+    child.wait()
+    monkeypatch.setattr("weave.api.client.peer_pid", lambda _path: child.pid)
+
+
+@pytest.mark.usefixtures("ended_pid")
 def test_stop_waits_for_the_end(router: FakeControl, run: Run) -> None:
     assert run("stop").exit_code == 0
     assert "weave launch" in run("status").stderr
     assert not router.wiped
 
 
+def test_stop_tells_when_the_process_does_not_end(
+    router: FakeControl, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weave.cli.lifecycle.END_DEADLINE_S", 0.3)
+    result = run("stop")
+    assert result.exit_code == 1
+    assert "still runs" in result.stderr
+
+
+@pytest.mark.usefixtures("ended_pid")
 def test_reset_gives_addresses_away_before_it_wipes(router: FakeControl, run: Run) -> None:
     assert run("reset").exit_code == 0
     assert (router.surrendered, router.wiped) == (True, True)
