@@ -6,9 +6,8 @@ beat, when to publish our links, when the graph is due, and to whom things go on
 in `refused`, never in an exception.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -32,15 +31,13 @@ from weave.mesh.messages import (
 )
 from weave.mesh.network import Memo, Network
 from weave.mesh.peers import LocalPeer, MeshConfig, RemotePeer
-from weave.mesh.planner import Planner, PlannerConfig
-from weave.mesh.planning import Planning
-from weave.mesh.views import BroadcastRoute, ChannelView, ConnectionView, PeerView, UnicastRoute
+from weave.mesh.planning import Planning, planner_of
+from weave.mesh.status import MeshStatus
+from weave.mesh.timers import Timers
 from weave.names import PeerName
 
 if TYPE_CHECKING:
     from random import Random
-
-    from weave.mesh.attempts import TargetView
 
 TABLES = rows.TABLES
 DUPLICATE_CONNECTION = "duplicate of another connection to the same peer"
@@ -48,32 +45,10 @@ RESTARTED = "the other end started anew"
 CLONED = "the same key runs on two machines"
 SURPLUS = "no longer needed"
 SILENT = f"nothing heard for {limits.DEAD_AFTER_S:g} s"
-CLONE_SUSPECTED_AFTER = 3
-"""An old database is contradicted once or twice, by what remembers it; a clone contradicts again and again."""
 _MICROSECONDS = 1_000_000
 
 
-@dataclass(slots=True)
-class Timers:
-    """When each thing is due; infinity where it is not."""
-
-    heartbeat: float
-    sweep: float
-    forget: float
-    flush: float = inf
-    links: float = inf
-    graph: float = inf
-    dead: float = inf
-    discovery: float = inf
-
-    def first(self) -> float:
-        """Return the earliest."""
-        return min(
-            self.heartbeat, self.flush, self.links, self.graph, self.dead, self.discovery, self.sweep, self.forget
-        )
-
-
-class MeshCore:
+class MeshCore(MeshStatus):
     """One peer of the mesh; see the module."""
 
     def __init__(
@@ -89,20 +64,21 @@ class MeshCore:
         memo: Memo | None = None,
         restored: rows.Tables | None = None,
     ) -> None:
-        self._me = me
+        effects: list[Effect] = []
+        gossip = Gossip(me, signer, verifier, config, restored or {})
+        super().__init__(
+            me,
+            gossip,
+            Network(me.name, memo or Memo()),
+            Connections(me.name),
+            Courier(gossip, effects),
+            planner or planner_of(me, config, rng),
+        )
         self._config = config
         self._rng = rng
         self._now = now
-        self._effects: list[Effect] = []
+        self._effects = effects
         self._rows: list[Change] = []
-        self._planner = planner or _default_planner(me, config, rng)
-        self._gossip = Gossip(me, signer, verifier, config, restored or {})
-        self._network = Network(me.name, memo or Memo())
-        self._connections = Connections(me.name)
-        self._courier = Courier(self._gossip, self._effects)
-        self._is_cloned = False
-        self._clones: dict[PeerName, str] = {}
-        """Peers of which two are running, and where the one that was turned away came from."""
         self._unreachable_since: dict[PeerName, float] = {}
         self._is_planning_due = True
         self._graph_done_at = self._links_done_at = self._discovery_done_at = -inf
@@ -395,6 +371,9 @@ class MeshCore:
             if not connection.is_congested:  # what fills its buffer shows that we live
                 self._send_heartbeat(connection)
 
+    def _beat_within(self, delay: float) -> None:
+        self._timers.heartbeat = min(self._timers.heartbeat, self._now + delay)
+
     def _send_heartbeat(self, connection: Connection) -> None:
         held = round((self._now - connection.stamp_at) * _MICROSECONDS) if connection.stamp else 0
         stamp = 1 + round((self._now - connection.since) * _MICROSECONDS)
@@ -425,13 +404,14 @@ class MeshCore:
         reach = self._network.refresh()
         if reach.is_rewired:
             self._rewired_at = self._now
+            self._beat_within(limits.REWIRED_HEARTBEAT_DELAY_S)
         if reach.appeared or reach.vanished:
             self._reach_changed_at = self._now
             self._gossip.cover(self._network.reachable)
             self._unreachable_since.update(dict.fromkeys(reach.vanished, self._now))
             for name in reach.appeared:
                 self._unreachable_since.pop(name, None)
-            self._timers.heartbeat = min(self._timers.heartbeat, self._now + limits.REACH_HEARTBEAT_DELAY_S)
+            self._beat_within(limits.REACH_HEARTBEAT_DELAY_S)
         if reach.appeared or reach.vanished or reach.is_news:
             self._effects.append(PeersChanged(reach.appeared, reach.vanished))
 
@@ -521,74 +501,3 @@ class MeshCore:
             connection = self._connections.get(conn)
             if connection is not None:
                 self._close(connection, SURPLUS)
-
-    # --- views -----------------------------------------------------------------------------------------------
-
-    @property
-    def refused(self) -> Counter[str]:
-        """Return what was refused, by reason."""
-        return self._gossip.refused
-
-    def reachable(self) -> frozenset[PeerName]:
-        """Return who is reachable, ourselves included."""
-        return self._network.reachable
-
-    def is_reachable(self, peer: PeerName) -> bool:
-        """Say whether there is a path to a peer."""
-        return peer in self._network.reachable
-
-    def identity_of(self, peer: PeerName) -> bytes | None:
-        """Return the encoded identity that is pinned under a name."""
-        return self._gossip.identities.of(peer)
-
-    def entries(self, channel: str) -> list[ChannelChange]:
-        """Return every live entry of a channel; raise `LocalError` for an unknown one."""
-        return list(self._gossip.channel(channel).changes())
-
-    def peers(self) -> list[PeerView]:
-        """Return everybody who is remembered, sorted by name."""
-        return self._network.peers()
-
-    def connections(self) -> list[ConnectionView]:
-        """Return our connections, the oldest first."""
-        return self._connections.views()
-
-    def targets(self) -> "list[TargetView]":
-        """Return what we try to connect to."""
-        return self._planner.targets()
-
-    def unicast_routes(self) -> list[UnicastRoute]:
-        """Return the way to every reachable peer."""
-        return self._network.unicast_routes()
-
-    def broadcast_routes(self) -> list[BroadcastRoute]:
-        """Return to whom we pass on what each reachable peer publishes."""
-        return self._network.broadcast_routes()
-
-    def counters(self) -> list[ChannelView]:
-        """Return how every channel does."""
-        return self._gossip.views(self._courier.sent_bytes)
-
-    def warnings(self) -> list[str]:
-        """Return what needs a person, in sentences."""
-        said = [
-            f"two machines run with the key of peer {name} ({self._network.nickname(name)}), one of them at {address}; "
-            "stop one and delete its state directory"
-            for name, address in sorted(self._clones.items())
-        ]
-        strangers = self._gossip.strangers()
-        if self._is_cloned or strangers >= CLONE_SUSPECTED_AFTER:
-            said.append(
-                f"another machine runs with the key of this peer ({self._me.name}); "
-                "stop one of them and delete its state directory"
-            )
-        elif strangers:
-            said.append("this peer met newer entries of its own: its database is older than what it once published")
-        return said
-
-
-def _default_planner(me: LocalPeer, config: MeshConfig, rng: "Random") -> Planner:
-    chosen = PlannerConfig(
-        discovery=config.discovery, connection_limit=config.connection_limit, default_port=config.default_port
-    )
-    return Planner(me=me.name, rng=rng, config=chosen)

@@ -11,6 +11,8 @@ HEARTBEAT_JITTER = 0.1
 """Each round comes up to this share early, so that a mass start does not beat in step for ever."""
 REACH_HEARTBEAT_DELAY_S = 0.5
 """After peers came or went the next round comes this soon: whose entries are gossiped has changed."""
+REWIRED_HEARTBEAT_DELAY_S = 1.0
+"""After any link changed the next round comes this soon: an epidemic and unequal trees leave gaps for digests."""
 DEAD_AFTER_S = 9.0
 """A connection silent this long is dead: three heartbeats lost, still noticed within 10 s."""
 STALL_GRACE_S = 1.0

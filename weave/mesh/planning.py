@@ -1,11 +1,15 @@
 """What the core needs of a planner: whom to dial and when. `weave.mesh.planner` is the one that routers use."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from weave.mesh.attempts import TargetView
-from weave.mesh.planner import PlanStep
+from weave.mesh.peers import LocalPeer, MeshConfig
+from weave.mesh.planner import Planner, PlannerConfig, PlanStep
 from weave.names import PeerName
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 class Planning(Protocol):
@@ -48,3 +52,11 @@ class Planning(Protocol):
     def targets(self) -> list[TargetView]:
         """Say how every target stands."""
         ...
+
+
+def planner_of(me: LocalPeer, config: MeshConfig, rng: "Random") -> Planner:
+    """Return the planner that routers use, with what the operator chose."""
+    chosen = PlannerConfig(
+        discovery=config.discovery, connection_limit=config.connection_limit, default_port=config.default_port
+    )
+    return Planner(me=me.name, rng=rng, config=chosen)

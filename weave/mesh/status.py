@@ -1,0 +1,102 @@
+"""What status pages may ask of a mesh core: snapshots, counters and warnings; nothing here changes anything."""
+
+from collections import Counter
+
+from weave.mesh.attempts import TargetView
+from weave.mesh.connections import Connections
+from weave.mesh.courier import Courier
+from weave.mesh.entries import ChannelChange
+from weave.mesh.gossip import Gossip
+from weave.mesh.network import Network
+from weave.mesh.peers import LocalPeer
+from weave.mesh.planning import Planning
+from weave.mesh.views import BroadcastRoute, ChannelView, ConnectionView, PeerView, UnicastRoute
+from weave.names import PeerName
+
+CLONE_SUSPECTED_AFTER = 3
+"""An old database is contradicted once or twice, by what remembers it; a clone contradicts again and again."""
+
+
+class MeshStatus:
+    """The parts of a mesh core, and how they look from outside."""
+
+    def __init__(
+        self,
+        me: LocalPeer,
+        gossip: Gossip,
+        network: Network,
+        connections: Connections,
+        courier: Courier,
+        planner: Planning,
+    ) -> None:
+        self._me = me
+        self._gossip = gossip
+        self._network = network
+        self._connections = connections
+        self._courier = courier
+        self._planner = planner
+        self._is_cloned = False
+        self._clones: dict[PeerName, str] = {}
+        """Peers of which two are running, and where the one that was turned away came from."""
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Return what was refused, by reason."""
+        return self._gossip.refused
+
+    def reachable(self) -> frozenset[PeerName]:
+        """Return who is reachable, ourselves included."""
+        return self._network.reachable
+
+    def is_reachable(self, peer: PeerName) -> bool:
+        """Say whether there is a path to a peer."""
+        return peer in self._network.reachable
+
+    def identity_of(self, peer: PeerName) -> bytes | None:
+        """Return the encoded identity that is pinned under a name."""
+        return self._gossip.identities.of(peer)
+
+    def entries(self, channel: str) -> list[ChannelChange]:
+        """Return every live entry of a channel; raise `LocalError` for an unknown one."""
+        return list(self._gossip.channel(channel).changes())
+
+    def peers(self) -> list[PeerView]:
+        """Return everybody who is remembered, sorted by name."""
+        return self._network.peers()
+
+    def connections(self) -> list[ConnectionView]:
+        """Return our connections, the oldest first."""
+        return self._connections.views()
+
+    def targets(self) -> list[TargetView]:
+        """Return what we try to connect to."""
+        return self._planner.targets()
+
+    def unicast_routes(self) -> list[UnicastRoute]:
+        """Return the way to every reachable peer."""
+        return self._network.unicast_routes()
+
+    def broadcast_routes(self) -> list[BroadcastRoute]:
+        """Return to whom we pass on what each reachable peer publishes."""
+        return self._network.broadcast_routes()
+
+    def counters(self) -> list[ChannelView]:
+        """Return how every channel does."""
+        return self._gossip.views(self._courier.sent_bytes)
+
+    def warnings(self) -> list[str]:
+        """Return what needs a person, in sentences."""
+        said = [
+            f"two machines run with the key of peer {name} ({self._network.nickname(name)}), one of them at {address}; "
+            "stop one and delete its state directory"
+            for name, address in sorted(self._clones.items())
+        ]
+        strangers = self._gossip.strangers()
+        if self._is_cloned or strangers >= CLONE_SUSPECTED_AFTER:
+            said.append(
+                f"another machine runs with the key of this peer ({self._me.name}); "
+                "stop one of them and delete its state directory"
+            )
+        elif strangers:
+            said.append("this peer met newer entries of its own: its database is older than what it once published")
+        return said
