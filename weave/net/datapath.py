@@ -97,6 +97,13 @@ class Datapath:
         await self._overlay.set_endpoints(endpoints)
 
     def underlay_addresses(self) -> tuple[IPAddress, ...]:
+    def inherited(self) -> dict[IPAddress, list[Endpoint]]:
+        """Return the endpoints that an earlier router left in the kernel, by the underlay address of their host.
+
+        To be asked before the remotes are named. Their addresses come without the prefix length.
+        """
+        return self._overlay.inherited()
+
         """Return the addresses other hosts may reach us at, the likeliest first; believed for some seconds."""
         now = trio.current_time()
         if self._underlay is None or self._underlay[0] < now:

@@ -8,11 +8,11 @@ stale, and the next change starts by reading it again.
 import logging
 from collections.abc import Sequence
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
 import trio
 
-from weave.addresses import IPNetwork
+from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
 from weave.net import devices, limits, sysctl
@@ -75,6 +75,18 @@ class Overlay:
             await self._program()
             await self.firewall.look()
             await self.firewall.settle()
+
+    def inherited(self) -> dict[IPAddress, list[Endpoint]]:
+        """Return the remote endpoints that the kernel has, by underlay address; hosts without any are there too."""
+        actual = self.table.actual
+        found: dict[Packed, list[Endpoint]] = {vtep: [] for vtep in actual.floods}
+        addresses: dict[Mac, list[IPInterface]] = {}
+        for packed, mac in actual.neighbours.items():
+            addresses.setdefault(mac, []).append(ip_interface(ip_address(packed)))
+        for mac, vtep in actual.tunnels.items():
+            if any(vtep):
+                found.setdefault(vtep, []).append(Endpoint(mac.hex(":"), tuple(addresses.get(mac, ())), "", "", None))
+        return {ip_address(vtep): endpoints for vtep, endpoints in found.items()}
 
     async def set_remotes(self, remotes: Sequence[Remote]) -> None:
         """Make these the peers that get, and may send, plain VXLAN; of one named twice, the last address counts."""
