@@ -1,6 +1,7 @@
 """The containers of this host: their cables, found in the kernel, made and removed."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,12 @@ class Cables:
         self._identity = identity(where)
         self._known: dict[Key, _Known] = {}
         self._turns = trio.Semaphore(limits.KERNEL_JOBS)
+        self._sockets = ExitStack()
+        self._idle: list[Netlink] = []
+
+    def close(self) -> None:
+        """Close what is open; the cables stay."""
+        self._sockets.close()
 
     def look(self) -> list[Attachment]:
         """Return the containers on the bridge, sorted; those that went are forgotten."""
@@ -78,9 +85,8 @@ class Cables:
                 raise LocalError(f"{request.netns} is the host's own network namespace, not a container's; "
                                  "a container on the host's network needs no attachment (use `weave expose`)")
             cable = Cable(request, bridge, mac, mtu, descriptor)
-            async with self._turns:
-                with run_there(self._namespace, Netlink) as socket:
-                    index, attachment = await run_there_async(descriptor, partial(attaching.attach, cable, socket))
+            async with self._socket() as socket:
+                index, attachment = await run_there_async(descriptor, partial(attaching.attach, cable, socket))
         self._known[request.container, request.interface] = _Known(index, attachment)
         self.made += 1
         return attachment
@@ -89,9 +95,8 @@ class Cables:
         """Take a container off the bridge; say whether it was on it."""
         self._known.pop((container, interface), None)
         name = naming.host_interface(container, interface)
-        async with self._turns:
-            with run_there(self._namespace, Netlink) as socket:
-                gone = await run_there_async(None, lambda _: attaching.remove(name, socket))
+        async with self._socket() as socket:
+            gone = await run_there_async(None, lambda _: attaching.remove(name, socket))
         self.removed += gone
         return gone
 
@@ -107,6 +112,17 @@ class Cables:
         if known is not None:
             kept = tuple(item for item in known.attachment.addresses if item not in addresses)
             self._known[container, interface] = replace(known, attachment=replace(known.attachment, addresses=kept))
+
+    @asynccontextmanager
+    async def _socket(self) -> AsyncIterator[Netlink]:
+        """Lend one of few sockets of the host's namespace; they are kept, because opening one may take a thread."""
+        async with self._turns:
+            socket = self._idle.pop() if self._idle else self._sockets.enter_context(
+                run_there(self._namespace, Netlink))
+            try:
+                yield socket
+            finally:
+                self._idle.append(socket)
 
     def _find_namespace(self, container: str, interface: str) -> Path | None:
         for near in host.near_ends(self._netlink):

@@ -10,7 +10,7 @@ container must not overlap (their caller lets one through at a time).
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import trio
@@ -57,8 +57,9 @@ class Datapath:
             if mtu is None:
                 mtu = host.underlay(netlink, (config.bridge, config.vxlan, config.vxlan6))[1]
             datapath = cls(config, netlink, mtu, netns)
-            await datapath._adopt()
-            yield datapath
+            with closing(datapath._cables):
+                await datapath._adopt()
+                yield datapath
 
     async def _adopt(self) -> None:
         await self._overlay.open()
@@ -96,7 +97,6 @@ class Datapath:
         """Make these the interfaces on other hosts; one whose peer is no remote gets no entry."""
         await self._overlay.set_endpoints(endpoints)
 
-    def underlay_addresses(self) -> tuple[IPAddress, ...]:
     def inherited(self) -> dict[IPAddress, list[Endpoint]]:
         """Return the endpoints that an earlier router left in the kernel, by the underlay address of their host.
 
@@ -104,6 +104,7 @@ class Datapath:
         """
         return self._overlay.inherited()
 
+    def underlay_addresses(self) -> tuple[IPAddress, ...]:
         """Return the addresses other hosts may reach us at, the likeliest first; believed for some seconds."""
         now = trio.current_time()
         if self._underlay is None or self._underlay[0] < now:

@@ -170,6 +170,8 @@ class Overlay:
     async def _program(self) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             try:
+                if attempt > 1:
+                    self._settle_devices()
                 if self._stale:
                     self.resyncs += 1
                     self._read()
@@ -189,7 +191,7 @@ class Overlay:
         for _ in self.table.apply(change):
             await trio.lowlevel.checkpoint()
         self._stale = False
-        if moved:
+        if moved and self.local.neighbours:
             await run_there_async(self._namespace, partial(announce, self._config.bridge, moved))
 
     def _moved(self, change: ForwardingChange) -> list[bytes]:
