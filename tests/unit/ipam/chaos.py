@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from tests.sim.world import InvariantBroken, World
-from tests.unit.ipam.cluster import Cluster, Faults, Host
+from tests.unit.ipam.cluster import Cluster, Faults, Host, Snapshot
 from weave.addresses import IPInterface
 from weave.ipam.modes import Consensus, InitMode, Observer
 
@@ -27,6 +27,7 @@ class Chaos:
         self.idents: list[tuple[int, str]] = []
         self.down: set[int] = set()
         self.dead: set[int] = set()
+        self.copies: dict[int, Snapshot] = {}
 
     @property
     def up(self) -> list[int]:
@@ -134,6 +135,35 @@ class Chaos:
             raise InvariantBroken(f"the surrender of {number} has no end")
         self.kill(number)
 
+    def copy(self) -> None:
+        """Somebody makes a copy of a database."""
+        if self.up:
+            number = self.rng.choice(self.up)
+            self.copies[number] = self.cluster.snapshot(number)
+
+    def roll_back(self) -> None:
+        """A host comes back with an old copy of its database, while the others are well."""
+        copied = [number for number in self.up if number in self.copies]
+        if not copied or not self.has_ring():
+            return
+        number = self.rng.choice(copied)
+        self.cluster.heal()
+        for other in sorted(self.down):
+            self.down.discard(other)
+            self.cluster.start(other)
+        loss, self.faults.loss = self.faults.loss, 0.0
+        self.world.run(self.world.now + SETTLE_S)
+        self.cluster.crash(number)
+        self.cluster.restore(number, self.copies[number])
+        self.idents = [(owner, ident) for owner, ident in self.idents if owner != number]
+        self.world.run(self.world.now + 1)
+        self.cluster.start(number)
+        self.serial += 1
+        self.idents.append((number, f"r{self.serial}"))
+        self.cluster.allocate(number, f"r{self.serial}")
+        self.world.run(self.world.now + 5)
+        self.faults.loss = loss
+
     def has_ring(self) -> bool:
         return any(host.core is not None and host.core.estate is not None for host in self.cluster.alive())
 
@@ -200,6 +230,7 @@ class Chaos:
 ACTS = (
     *[Chaos.allocate] * 6, *[Chaos.again] * 2, *[Chaos.claim] * 3, *[Chaos.release] * 3, *[Chaos.crash] * 2,
     Chaos.crash_busy,     *[Chaos.restart] * 5, *[Chaos.split] * 2, *[Chaos.heal] * 3, Chaos.die, Chaos.leave,
+    *[Chaos.copy] * 2, Chaos.roll_back,
 )
 
 
@@ -210,7 +241,7 @@ def live(seed: int, *, hosts: int = 5, steps: int = 40, lateness: int = 1) -> Wo
     faults = Faults(loss=rng.choice((0.0, 0.1, 0.3)), delay=rng.choice((0.01, 0.2, 1.0)),
                     repeat=rng.choice((0.0, 0.3)), sync=rng.choice((0.004, 0.5)))
     electors = hosts - lateness
-    inits: list[InitMode] = [Consensus(electors)] * electors + [Observer()] * lateness
+    inits: list[InitMode] = [*[Consensus(electors)] * electors, *[Observer()] * lateness]
     Chaos(world, inits, faults).run(steps)
     return world
 

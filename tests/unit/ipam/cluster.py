@@ -57,6 +57,8 @@ class Host:
     disk: MemoryDisk = field(default_factory=MemoryDisk)
     core: IpamCore | None = None
     life: int = 0
+    incarnation: int = 0
+    """As the mesh counts its lives: an old database sets it back."""
     effects: deque[Effect] = field(default_factory=deque)
     is_committing: bool = False
     replica: dict[tuple[PeerName, bytes], tuple[tuple[int, int], bytes | None]] = field(default_factory=dict)
@@ -73,6 +75,15 @@ class Host:
     is_dead: bool = False
     is_excused: bool = False
     """Its database was replaced by an old one: it may have forgotten."""
+
+
+@dataclass
+class Snapshot:
+    """A copy of the database of a host: the allocator's rows and the mesh's."""
+
+    disk: MemoryDisk
+    saved: dict[tuple[PeerName, bytes], tuple[tuple[int, int], bytes | None]]
+    incarnation: int
 
 
 def ring_of(host: Host) -> bytes:
@@ -108,9 +119,9 @@ class Cluster:
 
     def _start(self, host: Host) -> None:
         host.life += 1
-        host.counter = max((host.life, 0), *(version for (owner, _), (version, _) in host.saved.items()
-                                             if owner == host.name), (0, 0))
-        host.counter = max(host.counter, (host.life, 0))
+        host.incarnation += 1
+        mine = [version for (owner, _), (version, _) in host.saved.items() if owner == host.name]
+        host.counter = max([(host.incarnation, 0), *mine])
         host.replica = dict(host.saved)
         host.reachable = frozenset()
         host.is_committing = False
@@ -134,15 +145,17 @@ class Cluster:
         host.wanted.clear()
         self._notice()
 
-    def snapshot(self, number: int) -> tuple[MemoryDisk, Any]:
+    def snapshot(self, number: int) -> Snapshot:
+        """Copy the database of a host."""
         host = self[number]
-        return deepcopy(host.disk), dict(host.saved)
+        disk = deepcopy(host.disk)
+        disk.crash()
+        return Snapshot(disk, dict(host.saved), host.incarnation)
 
-    def restore(self, number: int, snapshot: tuple[MemoryDisk, Any]) -> None:
+    def restore(self, number: int, snapshot: Snapshot) -> None:
         """Put an old database in the place of that of a crashed host."""
         host = self[number]
-        host.disk, host.saved = snapshot
-        host.disk.crash()
+        host.disk, host.saved, host.incarnation = deepcopy(snapshot.disk), dict(snapshot.saved), snapshot.incarnation
         host.held.clear()
         host.is_excused = True
 
@@ -313,7 +326,7 @@ class Cluster:
             if old is None or old[0] < version:
                 host.replica[owner, key] = (version, value)
                 if owner == host.name:
-                    host.counter = max(host.counter, version)
+                    host.counter = max(host.counter, version)  # it met what an earlier life wrote
                 if (None if old is None else old[1]) != value:
                     news.append((owner, key, value))
         if news:

@@ -12,6 +12,7 @@ from tests.unit.ipam.chaos import live
 from weave.ipam.donor import Donor
 from weave.ipam.effects import Effect, Persist
 from weave.ipam.outbox import Outbox
+from weave.ipam.recall import Recall
 from weave.ipam.ring import Range, Ring
 from weave.ipam.space import Space
 
@@ -58,11 +59,16 @@ def take_without_rest(self: object, start: int, end: int, until: float) -> None:
     """Hand out at once what was taken over."""
 
 
+def trust_memory(self: Recall, now: float) -> None:
+    self.is_done = True
+
+
 GIVE = Donor._give
 PLANTED: dict[str, tuple[object, str, Callable[..., object]]] = {
     "merge takes the lower version": (Ring, "merge", lower_version_wins),
     "acknowledge before commit": (Outbox, "drain", answer_before_commit),
     "donor keeps what it gave": (Donor, "_give", give_without_giving),
+    "a restarted peer trusts its memory": (Recall, "begin", trust_memory),
     "taken space does not rest": (Space, "fence", take_without_rest),
 }
 
