@@ -61,10 +61,16 @@ class RateLimit:
 
     burst: int = 5
     interval_s: float = 10.0
+    max_kinds: int = 1024
+    """Kinds told apart at one time, for strangers may be the ones who make them up; beyond it all others are one."""
     _windows: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def admit(self, kind: str, now: float) -> int | None:
         """Return None when this event is to be held back, else the number held back in the window before."""
+        if kind not in self._windows and len(self._windows) >= self.max_kinds:
+            self._windows = {known: window for known, window in self._windows.items()
+                             if now - window[0] < self.interval_s}
+            kind = kind if len(self._windows) < self.max_kinds else ""
         started, count = self._windows.get(kind, (now, 0))
         if now - started >= self.interval_s:
             self._windows[kind] = (now, 1)

@@ -291,7 +291,8 @@ class MeshService:
     def _note_refusal(self, exc: RemoteError | EnvironmentFailure, address: str) -> None:
         kind = exc.reason.name.lower() if isinstance(exc, HandshakeRefused) else "connection"
         self.handshake_failures[kind] += 1
-        held_back = self._rate.admit(f"{kind} {address}", trio.current_time())
+        host = address.rpartition(":")[0] or address  # a stranger comes from another port each time
+        held_back = self._rate.admit(f"{kind} {host}", trio.current_time())
         if held_back is not None:
             log.warning("connection refused", extra=fields(address=address, reason=str(exc), held_back=held_back))
 
