@@ -8,8 +8,11 @@ import json
 import sys
 import time
 
+from tests.sim.large import large
 from tests.sim.scenarios import SCENARIOS
 from tests.sim.world import World
+
+SCENARIOS["large"] = large
 
 
 def main() -> int:

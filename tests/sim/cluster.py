@@ -7,10 +7,14 @@ from hashlib import blake2b
 from random import Random
 from typing import cast
 
+from tests.sim.allocator import CHANNEL as ALLOCATION
+from tests.sim.allocator import Allocator, Ledger
 from tests.sim.network import Network
 from tests.sim.node import App, Disk, Node
-from tests.sim.scribe import CHANNELS, Scribe
+from tests.sim.scribe import CHANNELS, DURABLE, Scribe
 from tests.sim.world import InvariantBroken, World
+from weave.mesh.effects import PeersChanged
+from weave.mesh.entries import ChannelChange
 from weave.mesh.network import Memo
 from weave.mesh.peers import MeshConfig
 from weave.names import PeerName
@@ -26,6 +30,28 @@ def name_of(number: int) -> PeerName:
 
 def ip_of(number: int) -> str:
     return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+
+
+class Tenants:
+    """A scribe and an allocator on one node, as a router has names and addresses."""
+
+    def __init__(self, node: Node, ledger: Ledger) -> None:
+        self.scribe = Scribe(node)
+        self.allocator = Allocator(node, ledger)
+
+    def start(self) -> None:
+        self.scribe.start()
+        self.allocator.start()
+
+    def changed(self, channel: str, changes: tuple[ChannelChange, ...]) -> None:
+        (self.allocator if channel == ALLOCATION else self.scribe).changed(channel, changes)
+
+    def delivered(self, source: PeerName, kind: str, payload: bytes) -> None:
+        self.allocator.delivered(source, kind, payload)
+
+    def peers_changed(self, effect: PeersChanged) -> None:
+        self.scribe.peers_changed(effect)
+        self.allocator.peers_changed(effect)
 
 
 class Cluster:
@@ -44,7 +70,7 @@ class Cluster:
         self.world = world
         self.network = Network(world)
         self.memo = Memo.shared()
-        self.config = config or MeshConfig()
+        self.config = config or MeshConfig(channels=(*CHANNELS, ALLOCATION), durable=frozenset({DURABLE, ALLOCATION}))
         self._make_app = make_app
         rng = world.rng("targets")
         self.nodes = [
@@ -85,7 +111,7 @@ class Cluster:
         return [node for node in self.nodes if node.is_up]
 
     def scribe(self, node: Node) -> Scribe:
-        return cast(Scribe, node.app)
+        return node.app.scribe if isinstance(node.app, Tenants) else cast(Scribe, node.app)
 
     # --- judging
 

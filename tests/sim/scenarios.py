@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from random import Random
 
-from tests.sim.cluster import Cluster
+from tests.sim.allocator import Ledger
+from tests.sim.cluster import Cluster, Tenants
 from tests.sim.node import Node
 from tests.sim.world import InvariantBroken, World
 from weave.mesh.core import CLONED
@@ -11,6 +12,8 @@ from weave.mesh.messages import Unknown
 
 Summary = dict[str, object]
 Scenario = Callable[[World, int], Summary]
+TIDYING_S = 90.0
+"""How long after a split the hosts of a large mesh go on closing connections that nobody wants any more."""
 SETTLE_S = 40.0
 """Enough for a connection to die, the longest healthy retry, and a few heartbeats."""
 
@@ -31,21 +34,28 @@ def convergence(world: World, peers: int) -> Summary:
 
 
 def churn(world: World, peers: int) -> Summary:
-    """10% of all messages are lost, connections break, hosts crash, the network splits; then all heals."""
-    cluster = Cluster(world, peers)
+    """10% of all messages are lost, connections break, hosts crash, the network splits; then all heals.
+
+    Meanwhile names are written, and containers come and go: after every step no address has two holders and no range
+    two owners, and in the end all views of the ring are equal.
+    """
+    ledger = Ledger(electors=peers)
+    cluster = Cluster(world, peers, make_app=lambda node: Tenants(node, ledger))
     cluster.start(within=2.0)
-    world.run(10.0)
-    _writes(cluster, peers * 10, until=100.0)
-    _breaks(cluster, peers, until=100.0)
-    _crashes(cluster, max(2, peers // 10), until=90.0)
+    world.run(5.0)
+    _writes(cluster, peers * 5, until=50.0)
+    _containers(cluster, peers * 6, until=50.0)
+    _breaks(cluster, peers // 2, until=50.0)
+    _crashes(cluster, max(2, peers // 10), until=42.0)
     cluster.network.loss = 0.1
-    world.at(30.0, _split, cluster)
-    world.at(60.0, cluster.network.partition)
-    world.run(100.0)
+    world.at(15.0, _split, cluster)
+    world.at(35.0, cluster.network.partition)
+    world.run(50.0)
     cluster.network.heal()
-    took = cluster.settle(SETTLE_S)
+    took = cluster.settle(SETTLE_S + TIDYING_S)
     cluster.check_converged()
-    return {"healed_s": round(took, 2), "lost": cluster.network.messages_lost}
+    ledger.check_agreed()
+    return {"healed_s": round(took, 2), "lost": cluster.network.messages_lost, "addresses": ledger.granted}
 
 
 def slow_link(world: World, peers: int) -> Summary:
@@ -157,6 +167,22 @@ def _scribble(cluster: Cluster, rng: Random) -> None:
     node = rng.choice(cluster.nodes)
     if node.is_up:
         cluster.scribe(node).scribble(rng)
+
+
+def _containers(cluster: Cluster, count: int, until: float) -> None:
+    """Let containers come (more often) and go (less often) on random hosts."""
+    rng = cluster.world.rng("containers")
+    for number in range(count):
+        cluster.world.at(rng.uniform(cluster.world.now, until), _come_or_go, cluster, rng, f"c{number}")
+
+
+def _come_or_go(cluster: Cluster, rng: Random, ident: str) -> None:
+    node = rng.choice(cluster.nodes)
+    if node.is_up and isinstance(node.app, Tenants):
+        if rng.random() < 0.7:
+            node.app.allocator.allocate(ident)
+        else:
+            node.app.allocator.release_one(rng.random())
 
 
 def _breaks(cluster: Cluster, count: int, until: float) -> None:

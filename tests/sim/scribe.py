@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from weave.mesh.entries import ChannelChange
     from weave.names import PeerName
 
-CHANNELS = ("dns", "endpoints", "ipam")
-DURABLE = "ipam"
+CHANNELS = ("dns", "endpoints", "ledger")
+DURABLE = "ledger"
+"""A durable channel of its own: that of the addresses belongs to the allocators."""
 _VALUE = Struct(">QQ")
 Key = tuple["PeerName", bytes]
 
