@@ -30,13 +30,8 @@ class Exposure:
         self._addresses: set[IPInterface] = set()
 
     @property
-    def addresses(self) -> tuple[IPInterface, ...]:
-        """Return the addresses of the bridge, in order."""
-        return tuple(sorted(self._addresses, key=lambda item: (item.version, int(item))))
-
-    @property
     def own(self) -> frozenset[Packed]:
-        """Return the same without their prefixes."""
+        """Return the addresses of the bridge."""
         return frozenset(Packed(item.packed) for item in self._addresses)
 
     def adopt(self) -> None:

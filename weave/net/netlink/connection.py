@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
 from typing import Self
@@ -204,9 +205,16 @@ class Netlink:
             raise NetlinkFailure(f"{subject} within {ANSWER_DEADLINE_S} s", 0) from exc
         except OSError as exc:
             if exc.errno == errno.ENOBUFS:
+                self._drain()
                 raise NetlinkOverrun(subject) from exc
             raise NetlinkFailure(subject, exc.errno or 0) from exc
         replies = split_datagram(data)
         if any(reply.kind == NLMSG_OVERRUN for reply in replies):
             raise NetlinkOverrun(subject)
         return replies
+
+    def _drain(self) -> None:
+        """Throw away what is waiting: the kernel drops every further answer until an overrun socket is empty."""
+        with suppress(OSError):
+            while True:
+                self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)

@@ -51,8 +51,6 @@ from weave.net.netlink.messages import ADDRESS, LINK, NEIGHBOUR, ROUTE
 NSID_HEADER_BYTES = 4
 UNKNOWN_NAMESPACE = 0xFFFFFFFF
 """NETNSA_NSID_NOT_ASSIGNED, and what a link reports whose other end is in a namespace we cannot name."""
-NOT_FORWARDED_BITS = 0x3
-"""Addresses of scope 253 (link), 254 (host) do not leave the host."""
 
 
 @dataclass(frozen=True, slots=True)
