@@ -40,7 +40,7 @@ def test_the_figures_are_there_and_right(shared: World) -> None:
     with shared.containers("h1", "m1", "m2"), shared.containers("h2", "m3"):
         shared.agreed("h1", "h2", "h3")
         seen, ipam = figures(shared, "h1"), shared.report("h1")["IPAM"]
-        assert seen['weave_connections{encryption="yes",state="established",type="vxlan"}'] == 2
+        assert seen['weave_connections{encryption="",state="established",type="vxlan"}'] == 2
         assert (seen['weave_peers{reachable="true"}'], seen['weave_peers{reachable="false"}']) == (3, 0)
         assert seen["weave_ready"] == 1
         assert seen['weave_ips{state="local-used"}'] == ipam["ActiveIPs"] == 3, "two containers and the bridge"

@@ -198,15 +198,22 @@ class World:
 @contextmanager
 def world(name: str, hosts: int = 3, options: Sequence[str] = TRUSTED) -> Iterator[World]:
     """Have a lab of connected hosts while the block runs."""
+    with fresh(name) as made:
+        made.lab.up(hosts, options=options)
+        made.connected(*(f"h{number}" for number in range(1, hosts + 1)))
+        yield made
+
+
+@contextmanager
+def fresh(name: str) -> Iterator[World]:
+    """Have a lab without hosts while the block runs; a failure carries what the routers had to say."""
     with temporary(name) as lab:
         made = World(lab)
         try:
-            lab.up(hosts, options=options)
-            made.connected(*(f"h{number}" for number in range(1, hosts + 1)))
+            yield made
         except Exception as exc:
             exc.add_note(made.logs())
             raise
-        yield made
 
 
 def view_of(report: Report) -> Report:
