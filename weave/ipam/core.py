@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import LocalError, RemoteError
-from weave.ipam import codec, limits, reporting
+from weave.ipam import codec, reporting
 from weave.ipam.blocks import Block, Universe
 from weave.ipam.desk import Desk
 from weave.ipam.division import Division
@@ -26,12 +26,13 @@ from weave.ipam.effects import Effect
 from weave.ipam.errors import AddressTaken
 from weave.ipam.estate import Estate
 from weave.ipam.founding import Founding
-from weave.ipam.gossip import HintEntry, Keys, RangeEntry, encode_hint, encode_wish
+from weave.ipam.gossip import AnyEntry, HintEntry, Keys, RangeEntry, SeedEntry, encode_wish
 from weave.ipam.handover import Handover, back
 from weave.ipam.messages import Ask, AskView, Bequest, Denial, Deny, Grant, Message, View, decode
 from weave.ipam.modes import InitMode, Observer
 from weave.ipam.outbox import Outbox
 from weave.ipam.pending import Wanted
+from weave.ipam.presence import Presence
 from weave.ipam.procurement import Procurement, Weights
 from weave.ipam.recall import Recall
 from weave.ipam.ring import Range
@@ -79,7 +80,6 @@ class IpamCore:
         self._recall = Recall(rng)
         self._is_losing = False
         self._is_stale = True
-        self._hint_due = -inf
         self._load(self._rows.read(stored), default_subnet)
 
     def _load(self, stored: Stored, default_subnet: IPNetwork | None) -> None:
@@ -99,6 +99,7 @@ class IpamCore:
         self._recall.begin(now)
         if self.estate is not None:
             self._handover.fence_taken(now)
+            self._presence.begin(now)
             self.estate.announce()
         return self._finish(now)
 
@@ -118,7 +119,7 @@ class IpamCore:
             is_electing = self.founding.may_elect(self._recall.is_done)
             return min(recall, self.founding.paxos.deadline() if is_electing else inf)
         search = self.procurement.deadline() if self.is_active() else inf
-        return min(recall, search, self.space.deadline(), self._handover.deadline(), self._hint_deadline())
+        return min(recall, search, self.space.deadline(), self._handover.deadline(), self._presence.deadline())
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -238,6 +239,7 @@ class IpamCore:
     ) -> list[Effect]:
         """Take in what peers publish; an entry under our own name comes from an earlier life of ours."""
         ranges: list[tuple[PeerName, RangeEntry]] = []
+        is_other = False
         for owner, key, value in changes:
             if owner == self.me:
                 self._outbox.heard(key, value)
@@ -249,12 +251,12 @@ class IpamCore:
             if isinstance(entry, RangeEntry):
                 ranges.append((owner, entry))
             elif entry is not None:
-                if isinstance(entry, HintEntry):
-                    self._hint_heard(owner, entry, now)
+                is_other |= self._is_about_rings(owner, entry, now)
                 self.founding.heard(owner, entry)
         self._ranges_heard(ranges, now)
         self.founding.paxos.wake(now)
-        self._compare_rings()
+        if is_other:
+            self._compare_rings()
         return self._finish(now)
 
     def _compare_rings(self) -> None:
@@ -264,10 +266,15 @@ class IpamCore:
             self.estate is not None and rival is not None and rival[1].rank > self.estate.division.rank)
         self._is_stale |= not self._is_losing and bool(self.desk.pending)
 
-    def _hint_heard(self, peer: PeerName, hint: HintEntry, now: float) -> None:
+    def _is_about_rings(self, peer: PeerName, entry: AnyEntry, now: float) -> bool:
+        """Look at a hint for news of free space; say whether an entry may tell of another ring than ours."""
+        if not isinstance(entry, HintEntry):
+            return isinstance(entry, SeedEntry)
         before = self.founding.hints.get(peer)
-        if before is None or hint.bits > before.bits:
+        if before is None or entry.bits > before.bits:
             self.procurement.wake([peer], now)
+        return self.estate is not None and {self.estate.division.ring_id} != {
+            entry.ring_id, entry.ring_id if before is None else before.ring_id}
 
     def _ranges_heard(self, entries: Sequence[tuple[PeerName, RangeEntry]], now: float) -> None:
         if self.estate is None:
@@ -362,6 +369,7 @@ class IpamCore:
         self.estate = Estate(self.me, self.universe, division, self.space, self._outbox)
         self._donor = Donor(self.me, self.universe, self.estate)
         self._handover = Handover(self.me, self.estate, self._rng, self._send, self.desk.end)
+        self._presence = Presence(division, self._keys, self.founding, self.space, self._outbox)
         return self.estate
 
     def _found(self, now: float) -> None:
@@ -395,6 +403,7 @@ class IpamCore:
 
     def _adopt(self, division: Division, now: float) -> None:
         self._settle_in(division)
+        self._presence.begin(now)
         self._outbox.persist(self._rows.division(division))
         self._recall.is_done = True  # this is our first ring: no old database can mislead us
         early = sorted(self._early.items(), key=lambda item: item[0])
@@ -411,10 +420,10 @@ class IpamCore:
         if self.estate is None:
             self._found(now)
         if self.estate is not None:
-            self._work(self.estate, now)
+            self._work(now)
         return self._outbox.drain()
 
-    def _work(self, estate: Estate, now: float) -> None:
+    def _work(self, now: float) -> None:
         for request in self.desk.primes:
             self._outbox.answer(request, None)
         self.desk.primes.clear()
@@ -425,9 +434,7 @@ class IpamCore:
             self._send(question[0], AskView(question[1], self.me))
         if self.is_active():
             self._serve_all(now)
-        should_publish = self.founding.should_publish(estate.division)
-        self._outbox.publish(self._keys.seed, codec.encode_division(estate.division) if should_publish else None)
-        self._show_hint(now)
+        self._presence.show(now)
 
     def _serve_all(self, now: float) -> None:
         """Serve the requests that wait, and look for space for the rest."""
@@ -473,17 +480,3 @@ class IpamCore:
         """Say whether we may hand out and give away what we own."""
         return (self.estate is not None and self._recall.is_done and not self._handover.is_leaving
                 and not self._is_losing)
-
-    def _show_hint(self, now: float) -> None:
-        """Publish which ring we run and about how much is free."""
-        if self._hint() == self._outbox.published.get(self._keys.hint) or now < self._hint_due:
-            return
-        self._hint_due = now + limits.HINT_INTERVAL_S
-        self._outbox.publish(self._keys.hint, self._hint())
-
-    def _hint(self) -> bytes:
-        assert self.estate is not None, "hints are about a ring"
-        return encode_hint(self.estate.division.ring_id, self.space.free.total.bit_length())
-
-    def _hint_deadline(self) -> float:
-        return inf if self._hint() == self._outbox.published.get(self._keys.hint) else self._hint_due

@@ -90,10 +90,16 @@ class Founding:
 
     # --- with a ring ---------------------------------------------------------------------------------------------
 
-    def should_publish(self, mine: Division) -> bool:
-        """Say whether we are among the few that publish the first division."""
-        others = [peer for peer, other in self._divisions.items() if other == mine and peer < self._me]
-        return len(others) < SEED_COPIES
+    def should_publish(self, mine: Division, *, is_published: bool, is_patient: bool) -> bool:
+        """Say whether to be among the few that publish the first division, or to remain so.
+
+        Those with the lowest names begin at once, the others only when nobody did while they were patient.
+        """
+        copies = sum(peer < self._me and other.ring_id == mine.ring_id for peer, other in self._divisions.items())
+        if copies >= SEED_COPIES:
+            return False
+        before_us = sum(peer < self._me and peer in self._reachable for peer in mine.peers)
+        return is_published or not is_patient or (before_us < SEED_COPIES and self._me in mine.peers)
 
     def rival(self, mine: Division) -> tuple[PeerName, Division] | None:
         """Return the best other ring that a reachable peer runs, and one such peer."""

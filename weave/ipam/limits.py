@@ -51,6 +51,8 @@ ELECTION_RETRY_MAX_S = 10.0
 """The longest such pause."""
 SEED_COPIES = 3
 """How many peers publish the first division in full, beside those that did so and are gone."""
+SEED_PATIENCE_S = 5.0
+"""How long the others leave that to the peers with the lowest names, or a new ring is told a thousand times."""
 
 # --- what others may make us hold -------------------------------------------------------------------------------
 MAX_VERSION = 1 << 48

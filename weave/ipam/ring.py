@@ -129,10 +129,6 @@ class Ring:
         found = {segment.range.block: segment.range for segment in self.between(low, high) if segment.range.version}
         return [found[block] for block in sorted(found)][:most]
 
-    def inside(self, block: Block) -> list[Range]:
-        """Return the written records of a block and of the blocks inside it."""
-        return [found for found in self.ranges() if block.start <= found.block.start and found.block.end <= block.end]
-
     def pass_on(self, segment: Segment, block: Block, heir: PeerName, writer: PeerName, bump: int = 1) -> Range:
         """Return the record by which a block of a segment passes to `heir`; merging it is the caller's.
 

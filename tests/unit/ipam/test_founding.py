@@ -95,6 +95,7 @@ def test_newcomer_with_a_wrong_count_joins_the_ring_that_is_there() -> None:
     cluster.heal()
     cluster.start(3)
     assert allocated(cluster, 3, "late")
+    wait(cluster, 3)
     cluster.check_converged()
 
 
