@@ -136,7 +136,8 @@ class Network:
 
     def broadcast_routes(self) -> list[BroadcastRoute]:
         """Return what we pass on for every reachable peer, sorted."""
-        return [BroadcastRoute(name, tuple(sorted(self.graph.children(name, self._me)))) for name in sorted(self.reachable)]
+        children = ((name, self.graph.children(name, self._me)) for name in sorted(self.reachable))
+        return [BroadcastRoute(name, tuple(sorted(below))) for name, below in children]
 
     def _build(self) -> Graph:
         claims = {name: record.established for name, record in self._topology.links.items()}
