@@ -88,7 +88,7 @@ class IpamCore:
         self.desk = Desk(self.universe, default_subnet or self.universe.network, self.space, self._outbox)
         self.founding = Founding(self.me, self.universe, self._init, stored.vote, self._rng)
         self.procurement = Procurement(self._rng)
-        self._durable_vote = stored.vote
+        self._durable_vote = self.founding.paxos.vote  # an empty vote promises nothing and need not be stored
         if stored.division is not None:
             self._settle_in(stored.division).restore(stored.ranges)
 

@@ -24,7 +24,7 @@ from weave.ipam.effects import Answer, Effect, Outcome, Persist, Publish, SendTo
 from weave.ipam.modes import InitMode
 from weave.ipam.stored import table_names
 from weave.ipam.views import IpamView
-from weave.logs import fields
+from weave.logs import RateLimit, fields
 from weave.names import PeerName
 
 log = logging.getLogger("weave.ipam")
@@ -74,6 +74,7 @@ class IpamService:
         self._news = trio.Event()
         self._sleeps_until = inf
         self._early: list[Callable[[IpamCore, float], list[Effect]]] = []
+        self._rate = RateLimit()
         self._status = ""
         self._reported_at = -inf
 
@@ -223,13 +224,22 @@ class IpamService:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Publish(key, value):
-                self._publish(key, value)
+                self._tell_mesh(key, value)
             case SendTo(peer, payload):
                 self._send(peer, payload)
             case Answer(request, outcome):
                 self._end(request, outcome)
             case Persist():
                 pass
+
+    def _tell_mesh(self, key: bytes, value: bytes | None) -> None:
+        """Publish an entry; the mesh refuses one too many, which a peer that writes nonsense could bring about."""
+        try:
+            self._publish(key, value)
+        except LocalError as exc:
+            more = self._rate.admit("publish", trio.current_time())
+            if more is not None:
+                log.warning("entry not published", extra=fields(reason=str(exc), more=more))
 
     def _end(self, request: int, outcome: Outcome | EnvironmentFailure) -> None:
         call = self._calls.get(request)
