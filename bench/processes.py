@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,16 +112,30 @@ class Ready:
 @contextmanager
 def until_ready(command: Sequence[str], namespace: str) -> Iterator[Ready]:
     """Start a process in a network namespace, give it when it says `ready` on standard error, end it afterwards."""
-    began = time.perf_counter()
-    process = _spawn(command, namespace)
-    try:
-        lines = _read_until_ready(process)
-        took = time.perf_counter() - began
-        if process.poll() is not None or not lines:
-            raise CannotMeasure(f"`{' '.join(command[:5])}` ended: {(lines or ['without a word'])[-1].strip()}")
-        yield Ready(process.pid, took, cpu_seconds(process.pid))
-    finally:
-        _end(process)
+    with all_ready([command], namespace) as processes:
+        yield processes[0]
+
+
+@contextmanager
+def all_ready(commands: Sequence[Sequence[str]], namespace: str) -> Iterator[list[Ready]]:
+    """Start processes together, give them when all have said `ready`, end them afterwards."""
+    with ExitStack() as stack:
+        began = time.perf_counter()
+        spawned = []
+        for command in commands:
+            process = _spawn(command, namespace)
+            stack.callback(_end, process)
+            spawned.append(process)
+        yield [_ready(process, began) for process in spawned]
+
+
+def _ready(process: "subprocess.Popen[str]", began: float) -> Ready:
+    """Wait for a process to be ready."""
+    lines = _read_until_ready(process)
+    took = time.perf_counter() - began
+    if process.poll() is not None or not lines:
+        raise CannotMeasure(f"process {process.args!r} ended: {(lines or ['without a word'])[-1].strip()}")
+    return Ready(process.pid, took, cpu_seconds(process.pid))
 
 
 def _spawn(command: Sequence[str], namespace: str) -> "subprocess.Popen[str]":
