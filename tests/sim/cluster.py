@@ -122,8 +122,10 @@ class Cluster:
 
     def is_converged(self) -> bool:
         """Say whether all see each other and hold the same in every channel."""
-        roots = {tuple((view.channel, view.root) for view in node.core.counters()) for node in self.up}
-        return len(roots) == 1 and self.is_connected() and self._is_published()
+        return len(self._roots()) == 1 and self.is_connected() and self._is_published()
+
+    def _roots(self) -> set[tuple[tuple[str, str], ...]]:
+        return {tuple((view.channel, view.root) for view in node.core.counters()) for node in self.up}
 
     def _is_published(self) -> bool:
         """Say whether the links of all, as another sees them, are those that they have."""
@@ -152,9 +154,9 @@ class Cluster:
         start = self.world.now
         while True:
             self.run_until(self.is_converged, limit - (self.world.now - start))
-            agreed_at = self.world.now
+            agreed_at, agreed_on = self.world.now, self._roots()
             self.world.run(agreed_at + 2)
-            if self.is_converged():
+            if self.is_converged() and self._roots() == agreed_on:
                 return agreed_at - start
 
     def disagreement(self) -> str:
