@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from weave.errors import LocalError
 from weave.mesh import limits
 from weave.mesh.channel import Channel, live_keys
-from weave.mesh.entries import FLOOR_KEY, INCARNATION_SHIFT, Entry, Signer, write_entry
+from weave.mesh.entries import (
+    FLOOR_KEY,
+    INCARNATION_SHIFT,
+    SIGNATURE_BYTES,
+    Entry,
+    Signer,
+    size_of,
+    write_entry,
+)
 from weave.names import PeerName
 
 
@@ -54,7 +62,7 @@ class Author:
         old = held.entries.get(key) if held else None
         if (old.value if old else None) == value:
             return []
-        if held and old is None and len(held.entries) >= limits.MAX_ENTRIES_PER_OWNER:
+        if held and value is not None and not held.has_room_for(key, size_of(key, value, SIGNATURE_BYTES)):
             raise LocalError(f"this peer has {len(held.entries)} entries in {self._channel.name}, it can have no more")
         self._counter += 1
         written = self._put(key, self._counter, value)

@@ -26,6 +26,16 @@ class Owned:
     """The highest version ever held of this owner."""
     hash: int = 0
     tombstones: int = 0
+    size: int = 0
+    """About the octets of all entries."""
+
+    def has_room_for(self, key: bytes, size: int) -> bool:
+        """Say whether an entry of this size may be added, or take the place of the one that has its key."""
+        old = self.entries.get(key)
+        if old is None and len(self.entries) >= limits.MAX_ENTRIES_PER_OWNER:
+            return False
+        growth = size - (old.size if old is not None else 0)
+        return growth <= 0 or self.size + growth <= limits.MAX_BYTES_PER_OWNER
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +121,10 @@ class Channel:
         if entry.key == FLOOR_KEY:
             return self._raise_floor(held, entry)
         old = held.entries.get(entry.key)
-        if old is None:
-            if len(held.entries) >= limits.MAX_ENTRIES_PER_OWNER:
-                return _FULL
-        elif not supersedes(entry, old):
+        if old is not None and not supersedes(entry, old):
             return STALE
+        if not held.has_room_for(entry.key, entry.size):
+            return _FULL
         self._replace(held, old, entry)
         refused = _CONFLICT if old is not None and old.version == entry.version else ""
         if (old.value if old is not None else None) == entry.value:
@@ -186,6 +195,7 @@ class Channel:
         held.entries[entry.key] = entry
         held.top = max(held.top, entry.version)
         held.tombstones += entry.value is None
+        held.size += entry.size
         held.hash ^= entry.digest
         self.entry_count += 1
         self._account(entry.owner, entry.digest)
@@ -193,6 +203,7 @@ class Channel:
     def _remove(self, held: Owned, old: Entry) -> None:
         del held.entries[old.key]
         held.tombstones -= old.value is None
+        held.size -= old.size
         held.hash ^= old.digest
         self.entry_count -= 1
         self._account(old.owner, old.digest)

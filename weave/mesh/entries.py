@@ -16,6 +16,8 @@ from weave.names import PeerName, peer_name_to_bytes
 
 FLOOR_KEY = b""
 INCARNATION_SHIFT = 32
+SIGNATURE_BYTES = 64
+"""Of Ed25519."""
 _CONTEXT = "weave mesh entry 1"
 
 
@@ -58,7 +60,7 @@ class Entry:
         hashed.update(b"%s%d;%d;" % (self.owner.encode(), self.version, len(self.key)))
         hashed.update(b"-" if self.value is None else b"+" + self.value)
         object.__setattr__(self, "digest", int.from_bytes(hashed.digest(), "big"))
-        object.__setattr__(self, "size", len(self.key) + len(self.value or b"") + len(self.signature) + 16)
+        object.__setattr__(self, "size", size_of(self.key, self.value, len(self.signature)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class ChannelChange:
     owner: PeerName
     key: bytes
     value: bytes | None
+
+
+def size_of(key: bytes, value: bytes | None, signature_bytes: int) -> int:
+    """Return about the octets that an entry takes in a message."""
+    return len(key) + len(value or b"") + signature_bytes + 16
 
 
 def supersedes(new: Entry, held: Entry) -> bool:

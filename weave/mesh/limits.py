@@ -83,6 +83,8 @@ MAX_OWNERS = 8192
 """Identities and owners held; four times what anybody has tried to run."""
 MAX_ENTRIES_PER_OWNER = 16384
 """Entries of one owner in one channel: a host with 4,000 containers of four names each."""
+MAX_BYTES_PER_OWNER = 8 << 20
+"""What those entries may take in all: twice what such a host needs; a value may be long, but not all of them."""
 MAX_KEY_BYTES = 600
 """A key: a DNS name, a container and an address fit."""
 MAX_VALUE_BYTES = 32 * 1024
