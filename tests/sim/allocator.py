@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 CHANNEL = "ipam"
 KIND = "ipam"
-RANGE = ip_network("10.32.0.0/20")
-"""Small enough that hosts run out and have to ask each other for space."""
+ADDRESSES_PER_HOST = 6
+"""Few enough that busy hosts run out and have to ask others for space."""
 
 
 class Ledger:
@@ -39,6 +39,7 @@ class Ledger:
 
     def __init__(self, electors: int) -> None:
         self.electors = electors
+        self.range = ip_network(f"10.32.0.0/{32 - (electors * ADDRESSES_PER_HOST - 1).bit_length()}")
         self.holders: dict[int, tuple[PeerName, str]] = {}
         """Who was promised an address."""
         self.hosts: dict[PeerName, Allocator] = {}
@@ -88,6 +89,10 @@ class Ledger:
             if address not in host.core.space.of(ident):
                 raise InvariantBroken(f"{host.node.ip} forgot {address:#x} of {ident}")
 
+    def is_served(self) -> bool:
+        """Say whether nobody waits for an address any more; there are always enough for all."""
+        return not any(host.waiting() for host in self.hosts.values() if host.node.is_up)
+
     def check_agreed(self) -> None:
         """See that all views of the ring are equal, and that every address has an owner."""
         up = [host for host in self.hosts.values() if host.node.is_up]
@@ -100,8 +105,8 @@ class Ledger:
             raise InvariantBroken(f"{len(set(map(str, rings.values())))} views of the ring")
         assert up[0].core.estate is not None
         owned = sum(segment.size for segment in up[0].core.estate.ring.segments())
-        if owned != RANGE.num_addresses:
-            raise InvariantBroken(f"{RANGE.num_addresses - owned} addresses belong to nobody")
+        if owned != self.range.num_addresses:
+            raise InvariantBroken(f"{self.range.num_addresses - owned} addresses belong to nobody")
 
 
 class Allocator:
@@ -111,9 +116,9 @@ class Allocator:
         self.node = node
         self.ledger = ledger
         self.core = IpamCore(
-            me=node.name, range_=RANGE, default_subnet=None, init=Consensus(ledger.electors),
+            me=node.name, range_=ledger.range, default_subnet=None, init=Consensus(ledger.electors),
             rng=node.world.rng(f"allocator {node.ip} {node.life}"),
-            stored={table: node.disk.read(table) for table in table_names(RANGE.version)})
+            stored={table: node.disk.read(table) for table in table_names(ledger.range.version)})
         self._effects: deque[Effect] = deque()
         self._early: list[tuple[PeerName, bytes, bytes | None]] = []
         self._waiting: dict[int, str] = {}
@@ -165,6 +170,10 @@ class Allocator:
         del self.ledger.holders[address]  # from now on it may be gone
         self.ledger.released += 1
         self._feed(self.core.release(self._new_request(""), ident, None, self.node.world.now))
+
+    def waiting(self) -> list[str]:
+        """Return who waits for an address."""
+        return sorted(ident for ident in self._waiting.values() if ident)
 
     def _new_request(self, ident: str) -> int:
         request, self._next_request = self._next_request, self._next_request + 1

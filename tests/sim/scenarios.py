@@ -14,6 +14,10 @@ Summary = dict[str, object]
 Scenario = Callable[[World, int], Summary]
 TIDYING_S = 90.0
 """How long after a split the hosts of a large mesh go on closing connections that nobody wants any more."""
+SERVED_S = 60.0
+"""Space that is searched at a peer's is found within rounds of asking, or when freed addresses have rested."""
+BUSY_TURN_S = 5.0
+BUSY_GROUPS = 4
 SETTLE_S = 40.0
 """Enough for a connection to die, the longest healthy retry, and a few heartbeats."""
 
@@ -44,7 +48,7 @@ def churn(world: World, peers: int) -> Summary:
     cluster.start(within=2.0)
     world.run(5.0)
     _writes(cluster, peers * 5, until=50.0)
-    _containers(cluster, peers * 6, until=50.0)
+    _containers(cluster, peers * 15, until=50.0)
     _breaks(cluster, peers // 2, until=50.0)
     _crashes(cluster, max(2, peers // 10), until=42.0)
     cluster.network.loss = 0.1
@@ -54,6 +58,8 @@ def churn(world: World, peers: int) -> Summary:
     cluster.network.heal()
     took = cluster.settle(SETTLE_S + TIDYING_S)
     cluster.check_converged()
+    cluster.run_until(ledger.is_served, SERVED_S)
+    cluster.settle(SETTLE_S)
     ledger.check_agreed()
     return {"healed_s": round(took, 2), "lost": cluster.network.messages_lost, "addresses": ledger.granted}
 
@@ -170,16 +176,18 @@ def _scribble(cluster: Cluster, rng: Random) -> None:
 
 
 def _containers(cluster: Cluster, count: int, until: float) -> None:
-    """Let containers come (more often) and go (less often) on random hosts."""
+    """Let containers come and go, most of them on a few hosts that take turns: space has to follow them."""
     rng = cluster.world.rng("containers")
     for number in range(count):
         cluster.world.at(rng.uniform(cluster.world.now, until), _come_or_go, cluster, rng, f"c{number}")
 
 
 def _come_or_go(cluster: Cluster, rng: Random, ident: str) -> None:
-    node = rng.choice(cluster.nodes)
+    turn = int(cluster.world.now / BUSY_TURN_S) % BUSY_GROUPS
+    is_busy = rng.random() < 0.8
+    node = rng.choice(cluster.nodes[turn::BUSY_GROUPS] if is_busy else cluster.nodes)
     if node.is_up and isinstance(node.app, Tenants):
-        if rng.random() < 0.7:
+        if rng.random() < (0.75 if is_busy else 0.1):
             node.app.allocator.allocate(ident)
         else:
             node.app.allocator.release_one(rng.random())
