@@ -89,6 +89,8 @@ class MeshService:
         self._half_open = 0
         self._kick = trio.Event()
         self._rate = RateLimit()
+        self._told: Counter[str] = Counter()
+        """The refused records that the log knows of."""
         self._nursery: trio.Nursery | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -261,6 +263,8 @@ class MeshService:
 
     def _message(self, conn: int, message: Message) -> None:
         self._apply(self.core.message(conn, message, trio.current_time()))
+        if self.core.refused.total() != self._told.total():
+            self._note_records(conn)
 
     def _heard(self, conn: int) -> None:
         self.core.heard(conn, trio.current_time())
@@ -287,6 +291,17 @@ class MeshService:
         """Return why a peer that proved its key must not join: another key has its name already."""
         known = self.core.identity_of(hello.identity.name)
         return Reason.DUPLICATE_NAME if known not in (None, hello.identity.encode()) else None
+
+    def _note_records(self, conn: int) -> None:
+        """Tell of records that were refused since the last time; the connection lives on."""
+        fresh = self.core.refused - self._told
+        self._told = self.core.refused.copy()
+        remote = next((view for view in self.core.connections() if view.conn == conn), None)
+        peer = "unknown" if remote is None else remote.peer
+        held_back = self._rate.admit(f"records {peer}", trio.current_time())
+        if held_back is not None:
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(fresh.items()))
+            log.warning("records refused", extra=fields(peer=peer, reason=reasons, held_back=held_back))
 
     def _note_refusal(self, exc: RemoteError | EnvironmentFailure, address: str) -> None:
         kind = exc.reason.name.lower() if isinstance(exc, HandshakeRefused) else "connection"
