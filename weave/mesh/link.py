@@ -38,6 +38,7 @@ class Link:
     session: Session
     on_congested: Callable[[int, bool], None]
     on_heard: Callable[[int], None]
+    on_malformed: Callable[[int, RemoteError], None]
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     close_reason: str = ""
     sent_bytes: int = 0
@@ -94,9 +95,12 @@ class Link:
         data = leftover
         while True:
             for payload in self.session.receive(data):
-                message = decode(payload)
-                if message is not None:
-                    on_message(self.conn, message)
+                try:
+                    message = decode(payload)
+                except RemoteError as exc:
+                    self.on_malformed(self.conn, exc)
+                    continue
+                on_message(self.conn, message)
             data = await self.stream.receive_some(RECEIVE_BYTES)
             if not data:
                 raise LinkClosed("the other end closed the connection")

@@ -242,7 +242,7 @@ class MeshService:
     async def _carry(self, stream: trio.SocketStream, hello: Hello, session: Session, leftover: bytes, *,
                      address: str, target: str | None) -> None:
         conn, self._next_conn = self._next_conn, self._next_conn + 1
-        link = Link(conn, stream, session, self._congested, self._heard)
+        link = Link(conn, stream, session, self._congested, self._heard, self._malformed)
         self._links[conn] = link
         remote = RemotePeer(identity=hello.identity.encode(), name=hello.identity.name, nickname=hello.nickname,
                             uid=hello.uid, control_port=hello.control_port,
@@ -268,6 +268,13 @@ class MeshService:
 
     def _heard(self, conn: int) -> None:
         self.core.heard(conn, trio.current_time())
+
+    def _malformed(self, conn: int, exc: RemoteError) -> None:
+        """Count a message that makes no sense; it costs its sender nothing but the message."""
+        self.core.refuse("malformed message")
+        held_back = self._rate.admit(f"malformed {conn}", trio.current_time())
+        if held_back is not None:
+            log.warning("message refused", extra=fields(conn=conn, reason=exc, held_back=held_back))
 
     def _congested(self, conn: int, congested: bool) -> None:
         self._apply(self.core.congested(conn, congested, trio.current_time()))

@@ -150,3 +150,19 @@ def test_a_busy_port_is_an_error_that_says_what_to_do():
                     pass
 
     run(scene)
+
+
+def test_a_message_that_makes_no_sense_is_refused_and_the_link_lives_on():
+    async def scene():
+        a, b = make_service("a"), make_service("b")
+        async with running(a, b):
+            b.connect([address_of(a)])
+            await until(lambda: connected_to(a) == {"b"})
+            link = next(iter(b._links.values()))
+            await link.stream.send_all(link.session.seal(b"\xc1 no message"))
+            await until(lambda: a.core.refused["malformed message"] == 1)
+            b.publish("dns", b"key", b"value")
+            await until(lambda: a.core.entries("dns"))
+            assert a.terminations == 0
+
+    run(scene)
