@@ -51,7 +51,7 @@ async def running(*services: MeshService) -> AsyncIterator[None]:
 
 async def until(holds: Callable[[], object], deadline_s: float = 10.0) -> None:
     with trio.fail_after(deadline_s):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
             await trio.sleep(0.01)
 
 
