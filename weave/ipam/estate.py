@@ -52,7 +52,7 @@ class Estate:
         news = [range_ for range_ in ranges if self._merge(range_)]
         for range_ in news:
             self._reconcile(range_.block)
-        if news:
+        if any(map(self._concerns_us, news)):
             self._own()
         return news
 
@@ -85,6 +85,10 @@ class Estate:
             self.disputed.pop(new.block, None)
         self._outbox.persist([self._rows.range(self.division.ring_id, new)])
         return True
+
+    def _concerns_us(self, new: Range) -> bool:
+        """Say whether a record may change what is ours; most do not, and the walk around the ring is long."""
+        return new.owner == self._me or self.space.owned.count(new.block.start, new.block.end) > 0
 
     def _own(self) -> None:
         mine = tuple(self.ring.of(self._me))
