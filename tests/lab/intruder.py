@@ -25,6 +25,7 @@ from weave.names import PeerName
 from weave.wire import pack
 
 PORT = 6783
+IPAM_KEYS = (b"seed4", b"paxos4", b"wish4", b"free4")
 NOBODY = PeerName("02:00:00:00:00:99")
 PATIENCE_S = 5.0
 FLOOD_BYTES = 32 << 20
@@ -114,6 +115,7 @@ def bad_entries(peer: Intruder) -> None:
         entries = [write_entry(channel, peer.me, dice.randbytes(dice.randrange(1, 40)), 1 << 32 | number,
                                dice.randbytes(dice.randrange(200)), peer.identity) for number in range(1, 50)]
         peer.say(delta(peer, channel, entries))
+    peer.say(delta(peer, "ipam", [entry(peer, "ipam", key, b"\xc1") for key in IPAM_KEYS]))
     peer.say(delta(peer, "dns", [replace(entry(peer, "dns", key, b"value"), signature=bytes(64))]))
 
 
