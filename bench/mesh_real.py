@@ -9,16 +9,17 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from math import inf
 from pathlib import Path
 
 from bench import handmade
-from bench.harness import CannotMeasure, need_root, run, scratch
+from bench.harness import need_root, run, scratch
 from bench.report import AT_MOST, Result, Row, Verdict
 from bench.stats import median
+from bench.watching import converged_at, ready_at, wait, watched
 from weave.errors import WeaveError
 from weave.lab import kernel, probes
-from weave.lab.lab import Lab, temporary
+from weave.lab.lab import Lab
 from weave.lab.names import SWITCH, host_name, namespace, underlay_mac
 from weave.lab.state import load
 
@@ -74,7 +75,7 @@ class Rest:
 def measure(given: argparse.Namespace) -> Result:
     """Import together, start together, rest, kill, cut."""
     need_root()
-    with temporary(LAB) as lab, scratch(NAME) as place:
+    with watched(LAB) as lab, scratch(NAME) as place:
         imports = _import_together(place, given.peers)
         options = ("--password", PASSWORD, "--trusted-subnets=198.51.100.0/24") if given.password else ()
         start = _start_together(lab, given.peers, options)
@@ -99,44 +100,28 @@ def _start_together(lab: Lab, count: int, options: Sequence[str]) -> Start:
     from bench.processes import cpu_seconds
 
     hosts = lab.up(count, options=options)
+    wait(lambda: converged_at(lab, hosts) is not None, "not every router met every other", CONVERGED_DEADLINE_S)
+    pids = _pids(lab)
+    cpu = [cpu_seconds(pid) for pid in pids]
+    ready = max(ready_at(lab.log_file(host)) or inf for host in hosts)
     for host in hosts:
-        _wait(CONVERGED_DEADLINE_S, lambda host=host: _is_converged(lab, host, count),  # type: ignore[misc]
-              f"{host} does not see all of the {count} routers as it should")
-    now = time.time()
-    cpu = [cpu_seconds(pid) for pid in _pids(lab)]
-    ready = [_ready_at(lab.log_file(host)) for host in hosts]
-    began = min(_began_at(pid) for pid in _pids(lab))
-    return Start(max(ready) - began, now - max(ready), cpu)
-
-
-def _wait(deadline_s: float, holds: Callable[[], bool], otherwise: str) -> None:
-    until = time.monotonic() + deadline_s
-    while not holds():
-        if time.monotonic() > until:
-            raise CannotMeasure(f"{otherwise} within {deadline_s:g} s")
-        time.sleep(LOOK_S)
+        wait(lambda host=host: _is_converged(lab, host, count),  # type: ignore[misc]
+             f"{host} does not see all of the {count} routers as it should", CONVERGED_DEADLINE_S)
+    began = min(_began_at(pid) for pid in pids)
+    return Start(ready - began, (converged_at(lab, hosts) or inf) - ready, cpu)
 
 
 def _is_converged(lab: Lab, host: str, count: int) -> bool:
-    """Say whether a router sees everybody and has every connection that it wants."""
+    """Say whether a router sees everybody, and is connected to everybody unless these are too many."""
     try:
         report = lab.client(host).report()
     except WeaveError:
         return False
     router = probes.section(report, "Router")
     reachable = sum(bool(peer.get("Reachable")) for peer in probes.rows(router, "Peers"))
-    pending = [row for row in probes.rows(router, "Connections") if row.get("State") in ("pending", "connecting")]
     limit = router.get("ConnLimit")
     wanted = count - 1 if not isinstance(limit, int) or count - 1 <= limit else 1
-    return reachable == count and not pending and len(probes.established(report)) >= wanted
-
-
-def _ready_at(log: Path) -> float:
-    """Return when a router said that it is ready, in seconds since the epoch."""
-    for line in log.read_text(errors="replace").splitlines():
-        if "weave.router: ready" in line:
-            return datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").timestamp()
-    raise CannotMeasure(f"{log} does not say when the router was ready")
+    return reachable == count and len(probes.established(report)) >= wanted
 
 
 def _began_at(pid: int) -> float:
@@ -169,8 +154,8 @@ def _noticed(lab: Lab, lost: str, act: Callable[[], None]) -> float:
     began = time.monotonic()
     act()
     for host in others:
-        _wait(NOTICED_DEADLINE_S, lambda host=host: not _reaches(lab, host, lost),  # type: ignore[misc]
-              f"{host} does not notice that {lost} is gone")
+        wait(lambda host=host: not _reaches(lab, host, lost),  # type: ignore[misc]
+             f"{host} does not notice that {lost} is gone", NOTICED_DEADLINE_S, LOOK_S)
     return time.monotonic() - began
 
 

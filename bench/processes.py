@@ -44,7 +44,7 @@ class Usage:
     """What a process has used up to a moment."""
 
     cpu_s: float
-    """User and system time, of all its threads."""
+    """User and system time, of all its threads and of children that ended."""
     rss_mib: float
     own_mib: float
     """Its proportional share: what it has alone, and its part of what it shares."""
@@ -60,12 +60,12 @@ def usage(pid: int) -> Usage:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the user and system time of a living process so far; cheap enough to ask of many."""
+    """Return the user and system time of a living process, and of its children that ended, so far."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError as exc:
         raise CannotMeasure(f"process {pid} is gone") from exc
-    return (int(after_name[11]) + int(after_name[12])) / _TICKS
+    return sum(map(int, after_name[11:15])) / _TICKS
 
 
 def _fields(text: str) -> Mapping[str, int]:
