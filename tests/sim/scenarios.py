@@ -47,8 +47,8 @@ def churn(world: World, peers: int) -> Summary:
     cluster = Cluster(world, peers, make_app=lambda node: Tenants(node, ledger))
     cluster.start(within=2.0)
     world.run(5.0)
-    _writes(cluster, peers * 3, until=32.0)
-    _containers(cluster, peers * 12, until=32.0)
+    _writes(cluster, peers * 2, until=32.0)
+    _containers(cluster, peers * 5, until=32.0)
     _breaks(cluster, peers // 2, until=32.0)
     _crashes(cluster, max(2, peers // 10), until=27.0)
     cluster.network.loss = 0.1
