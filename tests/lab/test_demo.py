@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 from tests.lab.world import LAB
-from weave.lab import kernel
-from weave.lab.lab import ETC_NETNS
+from weave.lab.demo import LAB as LAB_OF_DEMO
+from weave.lab.lab import ETC_NETNS, all_labs
 from weave.lab.names import PREFIX
-from weave.lab.state import directory
+from weave.lab.state import is_reserved
 
 pytestmark = LAB
 
@@ -19,6 +19,5 @@ def test_every_step_of_the_demo_holds_and_nothing_is_left() -> None:
     story = json.loads(done.stdout)
     assert [step for step in story["steps"] if not step["ok"]] == [], done.stderr
     assert (done.returncode, story["ok"], len(story["steps"])) == (0, True, 9)
-    assert kernel.namespaces(f"{PREFIX}demo-") == []
-    assert not directory("demo").exists()
-    assert list(ETC_NETNS.glob(f"{PREFIX}demo-*")) == []
+    assert [name for name in all_labs() if name.startswith(LAB_OF_DEMO) and not is_reserved(name)] == []
+    assert [name for name in ETC_NETNS.glob(f"{PREFIX}{LAB_OF_DEMO}-h*") if not is_reserved(LAB_OF_DEMO)] == []

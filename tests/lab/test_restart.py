@@ -183,7 +183,7 @@ def test_the_state_of_another_range_is_refused(stopped: World) -> None:
 
 def test_a_second_router_on_the_same_state_is_refused(net: World) -> None:
     words = launch_words(net, "h1")
-    done = net.lab.execute("h1", "env", "WEAVE_SOCKET=/run/weave-lab/restart/h1/other.sock", "weave", *words)
+    done = net.lab.execute("h1", "env", f"WEAVE_SOCKET={net.state('h1')}/other.sock", "weave", *words)
     assert done.returncode == 1
     assert "in use" in done.stderr or "locked" in done.stderr or "another" in done.stderr, done.stderr
     net.connected(*HOSTS)

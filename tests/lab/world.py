@@ -6,8 +6,8 @@
         router          router          router
         c1  c2 ...      containers      containers
 
-Labs are named after the test module that owns them, and the shared one `shared`; runs that want the same name take
-turns. Nothing here sleeps for a while and hopes: every wait names what it waits for.
+Labs are named after the test module that owns them, and the shared one `shared`; a run beside another one finds names
+of its own. Nothing here sleeps for a while and hopes: every wait names what it waits for.
 """
 
 import json

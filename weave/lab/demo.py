@@ -67,19 +67,14 @@ def tell(report: Callable[[Step, bool], None]) -> list[Step]:
     steps: list[Step] = []
     with temporary(LAB) as lab, ExitStack() as services:
         story = Story(lab, services=services)
-        for title, telling in STEPS:
+        for title, telling in (*STEPS, ("everything is removed again", _removed)):
             step = Step(title)
             steps.append(step)
             report(step, False)
             _take(step, telling, story)
             report(step, True)
             if not step.ok:
-                return steps
-    step = Step("everything is removed again")
-    steps.append(step)
-    report(step, False)
-    _take(step, _removed, Story(Lab(LAB)))
-    report(step, True)
+                break
     return steps
 
 
@@ -258,9 +253,10 @@ def _refusals(story: Story, host: str, other: str) -> list[str]:
 
 def _removed(story: Story) -> Iterator[str]:
     story.lab.down()
-    left = [name for name in kernel.namespaces(f"{PREFIX}{LAB}-") if name]
+    left = kernel.namespaces(f"{PREFIX}{story.lab.name}-h")
     expect(not left, f"namespaces are left: {left}")
-    expect(not directory(LAB).exists(), f"{directory(LAB)} is left")
+    home = directory(story.lab.name)
+    expect(not home.exists(), f"{home} is left")
     yield "no namespace, process or file is left"
 
 

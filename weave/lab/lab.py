@@ -32,11 +32,12 @@ from weave.lab.names import (
     UNDERLAY,
     checked,
     host_name,
+    lab_of,
     namespace,
     underlay_address,
     underlay_mac,
 )
-from weave.lab.state import HostState, LabState, Process, directory, labs, load, locked, start_time, turn
+from weave.lab.state import HostState, LabState, Process, directory, labs, load, locked, reserved, start_time
 
 ROUTER_READY_DEADLINE_S = 30.0
 PROCESS_END_DEADLINE_S = 10.0
@@ -206,7 +207,7 @@ class Lab:
     def down(self) -> int:
         """Remove the lab, whatever state it is in; return how many namespaces went."""
         prefix = f"{PREFIX}{self.name}-"
-        found = kernel.namespaces(prefix)
+        found = [netns for netns in kernel.namespaces(prefix) if lab_of(netns) == self.name]
         for netns in found:
             for pid in kernel.pids_in(netns):
                 started = start_time(pid)
@@ -215,7 +216,8 @@ class Lab:
         for netns in found:
             kernel.delete_namespace(netns)
         for leftover in ETC_NETNS.glob(f"{prefix}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            if lab_of(leftover.name) == self.name:
+                shutil.rmtree(leftover, ignore_errors=True)
         shutil.rmtree(directory(self.name), ignore_errors=True)
         for parent in (ETC_NETNS, directory(self.name).parent):
             if parent.is_dir() and not any(parent.iterdir()):
@@ -312,12 +314,12 @@ class Lab:
 
 @contextmanager
 def temporary(name: str) -> Iterator[Lab]:
-    """Give a fresh lab and remove it afterwards; what a crashed run left under this name goes first.
+    """Give a fresh lab and remove it afterwards; what a crashed run left under its name goes first.
 
-    Two runs that want the same name take turns.
+    Where another run has the name, the lab is called name-2, or whatever is free.
     """
-    lab = Lab(name)
-    with turn(name):
+    with reserved(name) as word:
+        lab = Lab(word)
         lab.down()
         try:
             yield lab
@@ -327,8 +329,8 @@ def temporary(name: str) -> Iterator[Lab]:
 
 def all_labs() -> list[str]:
     """Return every lab there is, also one of which only namespaces are left."""
-    found = {netns.removeprefix(PREFIX).rpartition("-")[0] for netns in kernel.namespaces(PREFIX)}
-    return sorted(found | set(labs()))
+    found = map(lab_of, kernel.namespaces(PREFIX))
+    return sorted({lab for lab in found if lab is not None} | set(labs()))
 
 
 def _domain(report: dict[str, object]) -> str:

@@ -16,6 +16,7 @@ PREFIX = "weavelab-"
 SWITCH = "net"
 UNDERLAY = IPv4Network("198.51.100.0/24")
 MAX_HOSTS = 200
+_NAMESPACE = re.compile(rf"{PREFIX}(.+?)-(?:{SWITCH}|h[0-9]+)(?:\..*)?")
 _WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,14}")
 
 
@@ -29,6 +30,12 @@ def checked(kind: str, word: str) -> str:
 def namespace(lab: str, *parts: str) -> str:
     """Return the name of a namespace: of the underlay, a host, or a container on a host."""
     return f"{PREFIX}{lab}-" + ".".join(parts)
+
+
+def lab_of(netns: str) -> str | None:
+    """Return the lab that a namespace belongs to; None where it is none of ours."""
+    found = _NAMESPACE.fullmatch(netns)
+    return found[1] if found else None
 
 
 def host_name(number: int) -> str:

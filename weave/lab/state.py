@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 
 from weave.errors import EnvironmentFailure, LocalError
 
 LABS_DIR = Path("/run/weave-lab")
-TURNS_DIR = Path("/run/lock")
+RESERVATIONS_DIR = Path("/run/lock")
 
 
 @dataclass(slots=True)
@@ -71,10 +72,24 @@ def directory(lab: str) -> Path:
 
 
 @contextmanager
-def turn(lab: str) -> Iterator[None]:
-    """Hold the right to a lab that lives only as long as the block; wait for whoever holds it now."""
-    with _flock(TURNS_DIR / f"weave-lab-{lab}"):
-        yield
+def reserved(name: str) -> Iterator[str]:
+    """Hold a lab's name while the block runs: this one, or the first of name-2, name-3, ... that nobody holds."""
+    for number in count(1):
+        word = name if number == 1 else f"{name}-{number}"
+        with _flock(_reservation(word), wait=False) as is_ours:
+            if is_ours:
+                yield word
+                return
+
+
+def is_reserved(name: str) -> bool:
+    """Say whether somebody holds a lab's name."""
+    with _flock(_reservation(name), wait=False) as is_ours:
+        return not is_ours
+
+
+def _reservation(name: str) -> Path:
+    return RESERVATIONS_DIR / f"weave-lab-{name}"
 
 
 @contextmanager
@@ -90,15 +105,20 @@ def locked(lab: str) -> Iterator[LabState]:
 
 
 @contextmanager
-def _flock(path: Path) -> Iterator[None]:
+def _flock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock on a file while the block runs, if need be after waiting; give whether it is held."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except PermissionError as exc:
         raise EnvironmentFailure("a lab makes network namespaces, which only root can; try it with sudo") from exc
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_held = True
+    except BlockingIOError:
+        is_held = False
+    try:
+        yield is_held
     finally:
         os.close(handle)
 
