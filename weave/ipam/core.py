@@ -29,7 +29,7 @@ from weave.ipam.founding import Founding
 from weave.ipam.gossip import AnyEntry, HintEntry, Keys, RangeEntry, SeedEntry, encode_wish
 from weave.ipam.handover import Handover, back
 from weave.ipam.messages import Ask, AskView, Bequest, Denial, Deny, Grant, Message, View, decode
-from weave.ipam.modes import InitMode, Observer
+from weave.ipam.modes import InitMode, Observer, Seed
 from weave.ipam.outbox import Outbox
 from weave.ipam.pending import Wanted
 from weave.ipam.presence import Presence
@@ -387,7 +387,7 @@ class IpamCore:
         is_wishing = is_wanted and isinstance(self._init, Observer) and division is None
         self._outbox.publish(self._keys.wish, wish if is_wishing else None)
         if division is not None:
-            self._adopt(division, now)
+            self._adopt(division, now, is_agreed=not founding.has_ring_around())
 
     def _show_vote(self, *, is_over: bool) -> None:
         """Publish our vote, after it is durable; it is no longer needed once the ring is known."""
@@ -401,11 +401,15 @@ class IpamCore:
             self._durable_vote = promise
         self._outbox.publish(self._keys.vote, codec.encode_vote(self.universe.network, paxos.vote))
 
-    def _adopt(self, division: Division, now: float) -> None:
+    def _adopt(self, division: Division, now: float, *, is_agreed: bool) -> None:
+        """Begin to live in a ring that was agreed on just now, or that others run already."""
         self._settle_in(division)
         self._presence.begin(now)
         self._outbox.persist(self._rows.division(division))
-        self._recall.is_done = True  # this is our first ring: no old database can mislead us
+        if isinstance(self._init, Seed):
+            self._recall.is_done = True
+        elif not is_agreed or not self._recall.is_done:
+            self._recall.begin(now)
         early = sorted(self._early.items(), key=lambda item: item[0])
         self._early = {}
         self._ranges_heard([(owner, entry) for (owner, _), entry in early], now)
@@ -429,12 +433,17 @@ class IpamCore:
         self.desk.primes.clear()
         self._is_stale |= self.space.expire(now)
         self._handover.step(self.reachable, now)
-        question = self._recall.ask(self.reachable, now)
+        question = None if self._recall.is_done else self._recall.ask(self._witnesses(), now)
         if question is not None:
             self._send(question[0], AskView(question[1], self.me))
         if self.is_active():
             self._serve_all(now)
         self._presence.show(now)
+
+    def _witnesses(self) -> list[PeerName]:
+        """Return whom to ask what we may have forgotten: who is known to run our ring, or else anybody."""
+        assert self.estate is not None, "what we forgot is about a ring"
+        return self.founding.companions(self.estate.division.ring_id) or sorted(self.reachable)
 
     def _serve_all(self, now: float) -> None:
         """Serve the requests that wait, and look for space for the rest."""

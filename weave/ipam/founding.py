@@ -84,9 +84,13 @@ class Founding:
 
     def may_elect(self, is_synced: bool) -> bool:
         """Say whether to take part in an election: nobody has a ring, and we looked around."""
-        if self._live_rings() or any(self._is_of_our_range(division) for division in self._known()):
+        if self.has_ring_around():
             return False
         return is_synced or len(self.paxos.electors()) > 1
+
+    def has_ring_around(self) -> bool:
+        """Say whether anybody, reachable or not, is known to have a ring of our range."""
+        return bool(self._live_rings()) or any(map(self._is_of_our_range, self._known()))
 
     # --- with a ring ---------------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ MIN_SUBNET_ADDRESSES = 4
 # --- life -------------------------------------------------------------------------------------------------------
 SYNC_GRACE_S = 5.0
 """A restarted peer that nobody answers goes on with what it remembers after this; reachable peers answer in 1 s."""
+RECALL_INTERVAL_S = 0.2
+"""How often it asks meanwhile: those that were founding the ring with it may not have it yet."""
 HINT_INTERVAL_S = 2.0
 """The least time between two publications of how much is free."""
 

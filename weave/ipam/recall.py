@@ -2,9 +2,11 @@
 
 A database that was restored from a copy is older than what its peer did: it gave space away that it believes to own.
 So a peer that remembers a ring asks its peers what they know of it, and neither gives out nor gives away anything
-before one of them has answered, the channel was compared, or nobody answered for a while.
+before one of them has answered, the channel was compared, or nobody answered for a while. The same holds for who finds
+a ring that others run: an earlier life may have had a part in it, and the records come one by one.
 """
 
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,8 @@ class Recall:
         self._nonce = -1
 
     def begin(self, now: float) -> None:
-        """Start to wait."""
+        """Start to wait, also if it was over before."""
+        self.is_done = False
         self._give_up_at = now + limits.SYNC_GRACE_S
         self._ask_at = now
 
@@ -35,13 +38,12 @@ class Recall:
         """Say whether the wait ended by itself."""
         return not self.is_done and now >= self._give_up_at
 
-    def ask(self, reachable: frozenset[PeerName], now: float) -> tuple[PeerName, int] | None:
+    def ask(self, peers: Sequence[PeerName], now: float) -> tuple[PeerName, int] | None:
         """Return whom to ask now, and the nonce to use."""
-        if self.is_done or not reachable or now < self._ask_at:
+        if self.is_done or not peers or now < self._ask_at:
             return None
-        self._ask_at = now + limits.ASK_TIMEOUT_S
+        self._ask_at = now + limits.RECALL_INTERVAL_S
         self._nonce = self._rng.randint(1, MAX_NONCE)
-        peers = sorted(reachable)
         return peers[self._rng.randrange(len(peers))], self._nonce
 
     def is_answer(self, nonce: int) -> bool:
