@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
+from math import inf
 
 import trio
 
@@ -88,6 +89,7 @@ class MeshService:
         self._next_conn = 1
         self._half_open = 0
         self._kick = trio.Event()
+        self._sleeps_until = inf
         self._rate = RateLimit()
         self._told: Counter[str] = Counter()
         """The refused records that the log knows of."""
@@ -129,7 +131,8 @@ class MeshService:
     def _apply(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             self._perform(effect)
-        self._kick.set()
+        if self.core.deadline() < self._sleeps_until:
+            self._kick.set()
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -154,12 +157,14 @@ class MeshService:
                 self.on_persist(changes)
 
     async def _keep_time(self) -> None:
+        """Tick when the core wants it: an earlier deadline wakes this task, a later one is seen on waking."""
         while True:
             self._kick = trio.Event()
-            with trio.move_on_at(self.core.deadline()):
+            self._sleeps_until = self.core.deadline()
+            with trio.move_on_at(self._sleeps_until):
                 await self._kick.wait()
-                continue
-            self._apply(self.core.tick(trio.current_time()))
+            if trio.current_time() >= self.core.deadline():
+                self._apply(self.core.tick(trio.current_time()))
 
     # -- connections --------------------------------------------------------------------------------------------
 
