@@ -40,8 +40,8 @@ def convergence(world: World, peers: int) -> Summary:
 def churn(world: World, peers: int) -> Summary:
     """10% of all messages are lost, connections break, hosts crash, the network splits; then all heals.
 
-    Meanwhile names are written, and containers come and go: after every step no address has two holders and no range
-    two owners, and in the end all views of the ring are equal.
+    Meanwhile names are written, and containers come and go: after every step no address has two holders and
+    no range two owners, and in the end all views of the ring are equal.
     """
     ledger = Ledger(electors=peers)
     cluster = Cluster(world, peers, make_app=lambda node: Tenants(node, ledger))
