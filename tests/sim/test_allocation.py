@@ -52,5 +52,5 @@ def test_power_cuts_lose_no_promise(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_acknowledging_before_the_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_module, "SYNC_S", SLOW_SYNC_S)
     monkeypatch.setattr(Allocator, "_pump", acknowledge_first)
-    with pytest.raises(InvariantBroken, match="forgot|is held by"):
+    with pytest.raises(InvariantBroken, match=r"forgot|is held by"):
         power_cuts(World(1))
