@@ -73,12 +73,12 @@ def measure(given: argparse.Namespace) -> Result:
     plugins = _plugin_directory()
     with temporary(LAB) as lab, scratch(NAME) as place:
         lab.up(1)
-        containers = [namespace(LAB, "h1", f"c{number}") for number in range(given.containers)]
+        containers = [namespace(lab.name, "h1", f"c{number}") for number in range(given.containers)]
         for container in containers:
             kernel.add_namespace(container)
-        inside = trio.run(_datapath, handmade.bare_host(LAB, 2), containers)
+        inside = trio.run(_datapath, handmade.bare_host(lab.name, 2), containers)
         router = _router(lab, containers)
-        sides = _processes(lab, Host(handmade.bare_host(LAB, 3)), containers[0], plugins, place)
+        sides = _processes(lab, Host(handmade.bare_host(lab.name, 3)), containers[0], plugins, place)
         processes = interleaved(sides, given.processes)
     return _result(inside, router, processes)
 
@@ -146,7 +146,7 @@ def _each(act: Callable[[str], None], containers: Sequence[str]) -> list[float]:
 
 def _processes(lab: Lab, other: Host, container: str, plugins: Path, place: Path) -> dict[str, Callable[[], float]]:
     """Return what attaches a container by a process and returns how long that took; it is detached again, untimed."""
-    ours = Host(namespace(LAB, "h1"))
+    ours = Host(namespace(lab.name, "h1"))
     environment = {**os.environ, "WEAVE_SOCKET": str(lab.socket("h1")), "PYTHONPATH": str(REPOSITORY)}
     weave = [sys.executable, "-m", "weave"]
 

@@ -51,9 +51,9 @@ def measure(given: argparse.Namespace) -> Result:
     import trio
 
     need_root()
-    with temporary(LAB):
-        _, theirs = handmade.build(LAB, 1450)
-        samples = trio.run(_measure, handmade.bare_host(LAB, 1), theirs.host, given.endpoints, given.rounds)
+    with temporary(LAB) as lab:
+        _, theirs = handmade.build(lab.name, 1450)
+        samples = trio.run(_measure, handmade.bare_host(lab.name, 1), theirs.host, given.endpoints, given.rounds)
     rows = [Row.of(what, [value * 1000 for value in values], "ms") for what, values in samples.items()]
     programmed = median(samples["all made"]) * 1000
     return Result(NAME, rows, [Verdict("programmed", programmed, 20, AT_MOST, "ms")],

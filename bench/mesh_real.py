@@ -76,21 +76,21 @@ def measure(given: argparse.Namespace) -> Result:
     """Import together, start together, rest, kill, cut."""
     need_root()
     with watched(LAB) as lab, scratch(NAME) as place:
-        imports = _import_together(place, given.peers)
+        imports = _import_together(lab, place, given.peers)
         options = ("--password", PASSWORD, "--trusted-subnets=198.51.100.0/24") if given.password else ()
         start = _start_together(lab, given.peers, options)
         rest = _rest(lab, given.idle)
         killed = _noticed(lab, host_name(2), lambda: lab.kill(host_name(2)))
-        cut = _noticed(lab, host_name(3), lambda: _cut_off(3))
+        cut = _noticed(lab, host_name(3), lambda: _cut_off(lab, 3))
     return _result(given.peers, imports, start, rest, (killed, cut))
 
 
-def _import_together(place: Path, count: int) -> list[float]:
+def _import_together(lab: Lab, place: Path, count: int) -> list[float]:
     """Return the CPU seconds of each of some processes, started together, that import what a router imports."""
     from bench.processes import all_ready, import_command, list_modules
 
-    kernel.add_switch(namespace(LAB, SWITCH))
-    host = handmade.bare_host(LAB, handmade.FIRST_NUMBER)
+    kernel.add_switch(namespace(lab.name, SWITCH))
+    host = handmade.bare_host(lab.name, handmade.FIRST_NUMBER)
     modules = list_modules(host, place)
     with all_ready([import_command(modules)] * count, host) as processes:
         return [each.cpu_s for each in processes]
@@ -164,12 +164,12 @@ def _reaches(lab: Lab, host: str, lost: str) -> bool:
     return any(peer.get("NickName") == lost and peer.get("Reachable") for peer in probes.rows(router, "Peers"))
 
 
-def _cut_off(number: int) -> None:
+def _cut_off(lab: Lab, number: int) -> None:
     """Let nothing pass from or to a host; its cable stays plugged in."""
     mac = underlay_mac(number)
     rules = (f"table bridge {CUT_TABLE} {{ chain cut {{ type filter hook forward priority 1; policy accept;\n"
              f"ether saddr {mac} drop\nether daddr {mac} drop\n}}\n}}\n")
-    kernel.run("ip", "netns", "exec", namespace(LAB, SWITCH), "nft", "-f", "-", stdin=rules)
+    kernel.run("ip", "netns", "exec", namespace(lab.name, SWITCH), "nft", "-f", "-", stdin=rules)
 
 
 def _result(peers: int, imports: list[float], start: Start, rest: Rest, noticed: tuple[float, float]) -> Result:

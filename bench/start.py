@@ -41,9 +41,9 @@ def measure(given: argparse.Namespace) -> Result:
     from bench.processes import import_command, list_modules, router_command
 
     need_root()
-    with temporary(LAB), scratch(NAME) as place:
-        kernel.add_switch(namespace(LAB, SWITCH))
-        host = handmade.bare_host(LAB, 1)
+    with temporary(LAB) as lab, scratch(NAME) as place:
+        kernel.add_switch(namespace(lab.name, SWITCH))
+        host = handmade.bare_host(lab.name, 1)
         modules = list_modules(host, place)
         kept, fresh = place / "kept", place / "fresh"
 

@@ -45,10 +45,10 @@ def measure(given: argparse.Namespace) -> Result:
     with temporary(LAB) as lab:
         lab.up(2)
         ours, mtu = _our_path(lab, given.congestion)
-        a, b = handmade.build(LAB, mtu)
+        a, b = handmade.build(lab.name, mtu)
         hand = Path(a.namespace, b.address, given.congestion)
         below = Path(a.host, b.underlay, given.congestion)
-        with servers([namespace(LAB, "h2", "p2"), b.namespace, b.host]):
+        with servers([namespace(lab.name, "h2", "p2"), b.namespace, b.host]):
             for path in (ours, hand):
                 path.bits_per_second(1)
             rates = interleaved({OURS: lambda: ours.bits_per_second(given.seconds),
@@ -66,7 +66,7 @@ def _our_path(lab: Lab, congestion: str) -> tuple[Path, int]:
     """Attach a pod on each host and return the path between them, once large packets travel it by VXLAN."""
     lab.run("h1", "p1")
     address = lab.run("h2", "p2")[0].partition("/")[0]
-    client = namespace(LAB, "h1", "p1")
+    client = namespace(lab.name, "h1", "p1")
     report = probes.wait_for(lambda: probes.report(lab, "h1"),
                              lambda seen: any(link.get("Mode") == "vxlan" for link in probes.rows(seen, "Links")),
                              "no VXLAN link between the hosts", SETTLE_DEADLINE_S)

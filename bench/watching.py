@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.harness import CannotMeasure
 from weave.lab.lab import Lab
-from weave.lab.state import load
+from weave.lab.state import load, reserved
 
 LOOK_S = 0.1
 READY_DEADLINE_S = 120.0
@@ -39,12 +39,13 @@ class WatchedLab(Lab):
 @contextmanager
 def watched(name: str) -> Iterator[WatchedLab]:
     """Give a fresh lab of this kind and remove it afterwards; what a crashed run left under this name goes first."""
-    lab = WatchedLab(name)
-    lab.down()
-    try:
-        yield lab
-    finally:
+    with reserved(name) as word:
+        lab = WatchedLab(word)
         lab.down()
+        try:
+            yield lab
+        finally:
+            lab.down()
 
 
 def wait(holds: Callable[[], bool], otherwise: str, deadline_s: float, look_s: float = LOOK_S) -> None:
