@@ -1,6 +1,6 @@
 """What a person would build with `ip`: a bridge and a VXLAN device on two hosts, a pod on each.
 
-    r1.pod --veth-- [br0: pod0, vx0] r1 eth0 ---- underlay ---- eth0 r2 [br0: vx0, pod0] --veth-- r2.pod
+    pod --veth-- [br0: pod0, vx0] h202 eth0 -- underlay -- eth0 h203 [br0: vx0, pod0] --veth-- pod
 
 It lives in a lab, on the same underlay as the routers it is compared with, and goes when the lab goes.
 """
@@ -45,13 +45,11 @@ def bare_host(lab: str, number: int) -> str:
 
 
 def _host(lab: str, index: int, other: int, mtu: int) -> Pod:
-    host, pod = namespace(lab, f"r{index}"), namespace(lab, f"r{index}", "pod")
-    own, remote = (str(underlay_address(FIRST_NUMBER + number)) for number in (index, other))
+    number = FIRST_NUMBER + index
+    host, pod = bare_host(lab, number), namespace(lab, host_name(number), "pod")
+    own, remote = (str(underlay_address(FIRST_NUMBER + each)) for each in (index, other))
     address = f"10.99.0.{index}"
-    kernel.add_namespace(host)
     kernel.add_namespace(pod)
-    kernel.plug(namespace(lab, SWITCH), host, port=f"r{index}", mac=underlay_mac(FIRST_NUMBER + index),
-                address=f"{own}/{UNDERLAY.prefixlen}")
     for words in (
         f"link add name br0 mtu {mtu} type bridge stp_state 0 mcast_snooping 0",
         f"link add name vx0 mtu {mtu} master br0 type vxlan id {VNI} dstport {VNI} local {own} remote {remote}",
