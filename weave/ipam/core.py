@@ -325,7 +325,7 @@ class IpamCore:
             case Deny():
                 self._on_deny(source, message, now)
             case AskView():
-                self._send(source, self._handover.show(message))
+                self._send(source, self._handover.show(source, message))
             case View():
                 self._on_view(source, message, now)
             case Bequest():
@@ -340,7 +340,7 @@ class IpamCore:
     def _on_deny(self, source: PeerName, deny: Deny, now: float) -> None:
         bounds = self.procurement.answered(source, deny.nonce, granted=False)
         if bounds is None:
-            self.refused[UNASKED] += 1
+            self.refused[UNASKED] += not self._handover.denied(source, deny.nonce)
             return
         self._merge(deny.ranges, now)
         if deny.reason is not Denial.IN_USE:

@@ -1,8 +1,10 @@
 """Whole estates that change hands: a dead peer's is taken over, a leaving peer's goes to an heir.
 
 A takeover first asks all reachable peers what they know of the dead one's ranges, so that what it gave away shortly
-before is not taken; then what was taken rests, so that two who took it at once learn which of them has it. A leaving
-peer waits until its heir publishes what it got, for nobody will repeat it later.
+before is not taken. The question also says who is about to take: of two, the one with the lower name steps back, and
+one message in either direction is enough for that. Then what was taken rests, so that two who could not even talk
+learn by gossip which of them has it. A leaving peer waits until its heir publishes what it got, for nobody will
+repeat it later.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +16,7 @@ from weave.errors import LocalError
 from weave.ipam import limits
 from weave.ipam.effects import Outcome
 from weave.ipam.estate import Estate
-from weave.ipam.messages import MAX_NONCE, AskView, Bequest, Message, View
+from weave.ipam.messages import MAX_NONCE, AskView, Bequest, Denial, Deny, Message, View
 from weave.ipam.ring import Range
 from weave.names import PeerName
 
@@ -32,6 +34,7 @@ class Takeover:
     peer: PeerName
     nonce: int
     waiting: set[PeerName]
+    resend_at: float
     deadline: float
 
 
@@ -64,13 +67,19 @@ class Handover:
 
     def take_over(self, request: int, peer: PeerName, companions: Iterable[PeerName], now: float) -> None:
         """Begin to take the estate of a peer; it is not reachable and not we."""
-        takeover = Takeover(peer, self._rng.randint(1, MAX_NONCE), set(companions), now + limits.VIEW_TIMEOUT_S)
-        self._takeovers[request] = takeover
-        for companion in sorted(takeover.waiting):
-            self._send(companion, AskView(takeover.nonce, peer))
+        nonce = self._rng.randint(1, MAX_NONCE)
+        self._takeovers[request] = Takeover(peer, nonce, set(companions), now, now + limits.VIEW_TIMEOUT_S)
 
-    def show(self, ask: AskView) -> View:
-        """Return what we know of the ranges of a peer, what it wrote and owned first, as far as it fits."""
+    def show(self, source: PeerName, ask: AskView) -> View | Deny:
+        """Return what we know of the ranges of a peer, what it wrote and owned first, as far as it fits.
+
+        Where we are about to take them ourselves, one of us steps back.
+        """
+        for request, takeover in list(self._takeovers.items()):
+            if takeover.peer == ask.peer and source != ask.peer:
+                if source < self._me:
+                    return Deny(ask.nonce, Denial.IN_USE)
+                self._step_back(request, source)
         ranges = sorted(self._estate.ring.ranges(), key=lambda each: ask.peer not in (each.owner, each.writer))
         return View(ask.nonce, tuple(ranges[: limits.MAX_ENTRIES_PER_MESSAGE]))
 
@@ -81,6 +90,18 @@ class Handover:
                 takeover.waiting.discard(peer)
                 return True
         return False
+
+    def denied(self, peer: PeerName, nonce: int) -> bool:
+        """Step back for a peer that is taking what we wanted to take; say whether we had asked it."""
+        for request, takeover in list(self._takeovers.items()):
+            if takeover.nonce == nonce and peer in takeover.waiting:
+                self._step_back(request, peer)
+                return True
+        return False
+
+    def _step_back(self, request: int, taker: PeerName) -> None:
+        takeover = self._takeovers.pop(request)
+        self._end(request, LocalError(f"{taker} is taking over the ranges of {takeover.peer} at this moment"))
 
     def _take(self, peer: PeerName, now: float) -> int:
         segments = self._estate.ring.of(peer)
@@ -123,6 +144,7 @@ class Handover:
         for request, takeover in list(self._takeovers.items()):
             takeover.waiting &= reachable
             if takeover.waiting and now < takeover.deadline:
+                self._inquire(takeover, now)
                 continue
             del self._takeovers[request]
             self._end(request, back(takeover.peer) if takeover.peer in reachable else self._take(takeover.peer, now))
@@ -135,11 +157,17 @@ class Handover:
                 surrender.resend_at = now + limits.SURRENDER_RESEND_S
                 self._bequeath(surrender)
 
+    def _inquire(self, takeover: Takeover, now: float) -> None:
+        if now >= takeover.resend_at:
+            takeover.resend_at = now + limits.VIEW_RESEND_S
+            for companion in sorted(takeover.waiting):
+                self._send(companion, AskView(takeover.nonce, takeover.peer))
+
     def deadline(self) -> float:
         """Return when `step` is due."""
         return min([
             inf,
-            *(takeover.deadline for takeover in self._takeovers.values()),
+            *(min(takeover.deadline, takeover.resend_at) for takeover in self._takeovers.values()),
             *(min(surrender.deadline, surrender.resend_at) for surrender in self._surrenders.values()),
         ])
 

@@ -35,6 +35,8 @@ MAX_WRITTEN = 12000
 # --- taking over and giving up ----------------------------------------------------------------------------------
 TAKEOVER_BUMP = 100
 """How much the version of a range rises when it is taken: what its dead owner last wrote, unseen, stays below."""
+VIEW_RESEND_S = 0.4
+"""How often a takeover asks those again that have not answered."""
 VIEW_TIMEOUT_S = 2.0
 """How long a takeover waits for the views of all reachable peers."""
 SURRENDER_TIMEOUT_S = 3.0

@@ -14,7 +14,6 @@ from weave.ipam.effects import Effect, Persist
 from weave.ipam.outbox import Outbox
 from weave.ipam.recall import Recall
 from weave.ipam.ring import Range, Ring
-from weave.ipam.space import Space
 
 LIVES = 12
 SEEDS_TO_FIND = 40
@@ -55,10 +54,6 @@ def give_without_giving(self: Donor, peer: object, ask: object) -> object:
         self._estate.merge = merge  # type: ignore[method-assign]
 
 
-def take_without_rest(self: object, start: int, end: int, until: float) -> None:
-    """Hand out at once what was taken over."""
-
-
 def trust_memory(self: Recall, now: float) -> None:
     self.is_done = True
 
@@ -69,7 +64,6 @@ PLANTED: dict[str, tuple[object, str, Callable[..., object]]] = {
     "acknowledge before commit": (Outbox, "drain", answer_before_commit),
     "donor keeps what it gave": (Donor, "_give", give_without_giving),
     "a restarted peer trusts its memory": (Recall, "begin", trust_memory),
-    "taken space does not rest": (Space, "fence", take_without_rest),
 }
 
 

@@ -1,10 +1,14 @@
 """Whole estates: taken over, given up, remembered, and found again in an old database."""
 
+from unittest.mock import patch
+
 import pytest
 
+from tests.sim.world import InvariantBroken
 from tests.unit.ipam.cluster import Cluster, peer
 from tests.unit.ipam.scenes import allocated, answer, claimed, core_of, owners, seeded, status, wait
 from weave.ipam.modes import Observer
+from weave.ipam.space import Space
 
 
 def bury(cluster: Cluster, number: int) -> None:
@@ -26,14 +30,32 @@ def test_takeover_counts_what_it_takes_and_hands_it_out_after_a_rest() -> None:
     assert answer(cluster, request, within=6) == "10.32.0.200/24"
 
 
-def test_two_takeovers_at_once_agree_who_has_it() -> None:
+@pytest.mark.parametrize("loss", [0.0, 0.5])
+def test_of_two_takeovers_at_once_one_steps_back(loss: float) -> None:
     cluster = seeded(3)
     bury(cluster, 3)
-    cluster.takeover(1, 3)
-    cluster.takeover(2, 3)
+    cluster.faults.loss = loss
+    first, second = cluster.takeover(1, 3), cluster.takeover(2, 3)
+    assert "02 is taking over the ranges of 02:00:00:00:00:03" in answer(cluster, first)
+    assert answer(cluster, second) == "128"
+
+
+def test_two_takeovers_that_do_not_hear_of_each_other_agree_in_the_end() -> None:
+    cluster = seeded(3)
+    bury(cluster, 3)
+    cluster.faults.loss = 1.0
+    requests = [cluster.takeover(1, 3), cluster.takeover(2, 3)]
+    assert [answer(cluster, request) for request in requests] == ["128", "128"]
+    cluster.faults.loss = 0.0
     wait(cluster, 12)
     assert owners(cluster, 1) == owners(cluster, 2) == "1" * 8 + "2" * 24
     cluster.check_converged()
+
+
+def test_without_a_rest_after_takeovers_two_would_own_the_same() -> None:
+    with (patch.object(Space, "fence", lambda *_arguments: None),
+          pytest.raises(InvariantBroken, match="own the same addresses")):
+        test_two_takeovers_that_do_not_hear_of_each_other_agree_in_the_end()
 
 
 @pytest.mark.parametrize(("victim", "words"), [(1, "this peer itself"), (2, "is reachable")])
