@@ -229,6 +229,12 @@ class MeshCore(MeshStatus):
         self._route(Unicast(self._me.name, destination, 0, kind, payload))
         return self._finish()
 
+    def retire(self, now: float) -> list[Effect]:
+        """Withdraw all that we publish but what is durable, for we leave for good: nobody need remember us."""
+        self._now = now
+        self._gossip.withdraw(self._spread, now)
+        return self._finish()
+
     def refuse(self, reason: str) -> None:
         """Count something that was refused, also by the shell on our behalf."""
         self._gossip.refused[reason] += 1

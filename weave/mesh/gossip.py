@@ -13,7 +13,7 @@ from store.changes import Change
 from weave.errors import LocalError
 from weave.mesh import rows, topology
 from weave.mesh.author import Author
-from weave.mesh.channel import Channel
+from weave.mesh.channel import Channel, live_keys
 from weave.mesh.connections import Connection
 from weave.mesh.entries import FLOOR_KEY, ChannelChange, Entry, Signer, Verifier, signed_bytes
 from weave.mesh.healing import Healing, Replica
@@ -80,6 +80,16 @@ class Gossip:
         for name, replica in self.replicas.items():
             if not replica.channel.durable and name != topology.CHANNEL:
                 self._own(name, self.authors[name].sweep(), spread, now)
+
+    def withdraw(self, spread: Spread, now: float) -> None:
+        """Withdraw all that we publish in channels that are not durable, but for the links that carry the news."""
+        for name, replica in self.replicas.items():
+            held = replica.channel.held(self._me)
+            if replica.channel.durable or held is None:
+                continue
+            for key in sorted(live_keys(held)):
+                if (name, key) != (topology.CHANNEL, topology.LINKS_KEY):
+                    self._own(name, self.authors[name].write(key, None), spread, now)
 
     def receive(self, conn: int, delta: Delta, spread: Spread, now: float) -> Received:
         """Merge a delta, entry by entry, and queue what was new."""

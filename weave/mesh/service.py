@@ -43,6 +43,8 @@ DIAL_DEADLINE_S = 10.0
 MAX_INBOUND_REFUSALS = 32
 """How many strangers at our door `weave status connections` remembers."""
 LISTEN_BACKLOG = 256
+FAREWELL_S = 0.3
+"""What is published is handed to the connections within a twentieth of a second; a slow link gets no longer."""
 ANY_ADDRESS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - peers come from anywhere
 ACCEPT_RETRY_S = 0.1
 """Pause after accept failed for want of descriptors or memory."""
@@ -121,6 +123,11 @@ class MeshService:
     def forget(self, addresses: Sequence[str]) -> None:
         """Drop targets; a live connection stays up."""
         self._apply(self.core.forget(addresses, trio.current_time()))
+
+    async def retire(self) -> None:
+        """Withdraw what we published, for we leave for good; return when the news is on its way."""
+        self._apply(self.core.retire(trio.current_time()))
+        await trio.sleep(FAREWELL_S)
 
     def link(self, conn: int) -> Link | None:
         """Return the shell of a connection, for its counters."""

@@ -121,6 +121,8 @@ class Router:
                 log.info("ready", extra=fields(version=__version__, peer=me, nickname=self._settings.nickname))
                 await self._stopping.wait()
                 parts.control.ready = False
+                if self._wipe:
+                    await parts.mesh.retire()
                 nursery.cancel_scope.cancel()
             if self._wipe:
                 await datapath.wipe()
