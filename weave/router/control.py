@@ -108,12 +108,16 @@ class RouterControl:
     async def takeover(self, peer: str) -> int:
         """Take the address space of a dead peer, given by name or nickname; return how many addresses it was."""
         ipam = self._parts.addressing.ipam
-        owners = {owner.peer: owner.nickname for owner in ipam.view().owners}
+        view = ipam.view().owners
+        owners = {owner.peer: owner.nickname for owner in view}
         known = {**self.nicknames(), **{name: nick for name, nick in owners.items() if nick}}
         found = sorted({*(name for name, nickname in known.items() if peer in (name, nickname)),
                         *(name for name in owners if name == peer)})
         if not found:
             raise NotFound(f"there is no peer {peer}; `weave status peers` and `weave status ipam` list them")
+        dead = [name for name in found if name in {owner.peer for owner in view if not owner.reachable}]
+        if len(dead) == 1:
+            found = dead  # a host that was set up anew has the nickname of its earlier self
         if len(found) > 1:
             raise Conflict(f"{len(found)} peers are called {peer}: {', '.join(found)}; say which by its name")
         return await ipam.takeover(found[0])
