@@ -99,7 +99,10 @@ class Chaos:
         self.cluster.heal()
 
     def die(self) -> None:
-        """A host burns down; the others take what it had, more than one of them at once."""
+        """A host burns down; the others take what it had, more than one of them at once.
+
+        The network holds until they have agreed: two takeovers on two sides of a partition are beyond any protocol.
+        """
         if len(self.up) < 3 or not self.has_ring():
             return
         number = self.rng.choice(self.up)
@@ -112,6 +115,7 @@ class Chaos:
         self.world.run(self.world.now + 3)  # the others notice
         for taker in self.rng.sample(self.up, min(2, len(self.up))):
             self.cluster.takeover(taker, number)
+        self.world.run(self.world.now + 4)
 
     def kill(self, number: int) -> None:
         self.dead.add(number)
