@@ -156,18 +156,12 @@ def test_thirty_containers_at_once_on_three_hosts_get_thirty_addresses(shared: W
     with ExitStack() as stack:
         boxes = [(host, stack.enter_context(shared.box(host, name))) for host, name in places]
         with ThreadPoolExecutor(len(boxes)) as pool:
-            answers = list(pool.map(lambda place: attach_by_api(shared, *place), boxes))
+            answers = list(pool.map(lambda place: shared.attach(*place), boxes))
         assert len({address for address, _ in answers}) == 30
         assert len({mac for _, mac in answers}) == 30
         shared.agreed("h1", "h2", "h3")
         here, there = boxes[0][1], boxes[1][1]
         assert "1 received" in here.run("ping", "-c1", "-W2", there.addresses()[0].partition("/")[0])
-
-
-def attach_by_api(shared: World, host: str, box: Box) -> tuple[str, str]:
-    done = shared.lab.client(host).value("PUT", "attachment", box.netns, body={"netns": str(box.path)})
-    assert isinstance(done, dict)
-    return done["addresses"][0], done["mac"]
 
 
 def test_output_of_attach_is_one_line_and_errors_go_elsewhere(shared: World, box: Box) -> None:

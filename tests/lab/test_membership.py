@@ -1,10 +1,11 @@
 """Hosts join, fall silent, are cut off and come back; every status page on every host tells the same story."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.world import LAB, SILENCE_S, TRUSTED, World, names_of, own_name, peer, world
+from tests.lab.world import LAB, SILENCE_S, TRUSTED, World, names_of, own_name, peer, view_of, world
 from weave.lab import probes
 
 pytestmark = LAB
@@ -64,7 +65,8 @@ def test_peers_ipam_and_endpoints_add_up(net: World) -> None:
 
 
 def test_a_path_into_the_report_prints_one_value(net: World) -> None:
-    report = net.report("h2")
+    report = json.loads(net.weave("h2", "report"))
+    assert view_of(report) == view_of(net.report("h2"))
     assert net.weave("h2", "report", "-f", "Router.NickName").strip() == "h2"
     assert net.weave("h2", "report", "-f", "{{.Router.Name}}").strip() == own_name(report)
     assert net.weave("h2", "report", "-f", "IPAM.Entries.0.Token").strip() == "10.32.0.0"

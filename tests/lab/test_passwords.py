@@ -1,5 +1,6 @@
 """Who has which password gets in or not, and where nobody trusts the underlay no container's packet is on it."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,10 +119,10 @@ def test_passwords_change_without_an_outage(net: World, tmp_path: Path) -> None:
     with probes.background(net.lab, "c1", "ping", "-q", "-i", "0.02", "-w", "60", addresses["c2"]) as ping:
         for step in steps:
             for host in ("h1", "h2"):
-                net.weave(host, "stop")
+                net.lab.kill(host, signal.SIGTERM)
                 net.lab.start(host, options=[*step, f"--trusted-subnets={UNDERLAY}"])
                 net.connected("h1", "h2")
-        ping.send_signal(2)
+        ping.send_signal(signal.SIGINT)
         assert " 0% packet loss" in ping.communicate(timeout=30)[0]
     net.wait("h1", lambda seen: probes.established(seen) == {"h2"}, "is connected to one with the old password")
     net.lab.kill("h3")
