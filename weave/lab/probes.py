@@ -26,14 +26,22 @@ while True:
 """A container's service: says who it is to everybody who connects."""
 
 CLIENT = """
-import socket, sys
+import socket, sys, time
+until = time.monotonic() + 5
+def visit(place):
+    while True:
+        try:
+            c = socket.create_connection((place, int(sys.argv[1])), timeout=5)
+            c.settimeout(5)
+            return c.makefile().read() or "-"
+        except ConnectionRefusedError as exc:  # the service is not listening yet
+            if time.monotonic() > until:
+                return f"ERROR {exc}"
+            time.sleep(0.05)
+        except OSError as exc:
+            return f"ERROR {exc}"
 for place in sys.argv[2:]:
-    try:
-        c = socket.create_connection((place, int(sys.argv[1])), timeout=5)
-        c.settimeout(5)
-        print(place, c.makefile().read() or "-")
-    except OSError as exc:
-        print(place, "ERROR", exc)
+    print(place, visit(place))
 """
 """A container's client: connects to every place named and prints who answered."""
 
