@@ -1,9 +1,10 @@
 """The mesh at sizes that no machine can run for real: the cores of many peers in one process, on a virtual clock.
 
-The mesh is put together as it is after years (`assembly`), rests (what does an idle peer send?), works, and works
-while connections break. While it works, peers publish changes at random, and it is noted when each was everywhere.
-With `--form` it forms from nothing instead, which takes a simulator long. Everything follows from the seed; only the
-events per second are this machine's. Bytes are those of messages and of the record around each, without TCP and IP.
+The mesh is put together as it is after years (`tests.sim.assembled`), rests (what does an idle peer send?), works, and
+works while connections break. While it works, peers publish changes at random, and it is noted when each was
+everywhere. With `--form` it forms from nothing instead, which takes a simulator long. Everything follows from the
+seed; only the events per second are this machine's. Bytes are those of messages and of the record around each, without
+TCP and IP.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from tests.sim.cluster import Cluster
-    from tests.sim.node import Node
+    from tests.sim.node import App, Node
+    from tests.sim.world import World
     from weave.mesh.effects import PeersChanged
     from weave.mesh.entries import ChannelChange
     from weave.names import PeerName
@@ -33,7 +35,6 @@ MEASURED = "1,000 peers simulated: a change is everywhere (p99); idle bytes per 
 GOAL = "≤ 2 s; ≤ 2 kB/s; ≤ 30"
 
 FORM_LIMIT_S = 300.0
-SETTLE_S = 4.0
 AFTERWARDS_S = 5.0
 QUIET_S = 10.0
 """When no connection came or went for so long, a mesh that formed by itself is settled."""
@@ -117,18 +118,14 @@ class Stretch:
 
 def measure(given: argparse.Namespace) -> Result:
     """Put together, rest, work, work while links change."""
-    from bench.assembly import assemble
-    from tests.sim.cluster import Cluster
+    from tests.sim.assembled import assemble
     from tests.sim.world import World
-    from weave.mesh.peers import MeshConfig
-    from weave.settings import DEFAULT_CONNECTION_LIMIT
 
     spread = Spread(given.peers - 1)
-    cluster = Cluster(World(given.seed), given.peers, config=MeshConfig(connection_limit=DEFAULT_CONNECTION_LIMIT),
-                      make_app=lambda node: Listener(node, spread), seeds=2 if given.form else 0)
-    world = cluster.world
-    making = _stretch(cluster, lambda: _form(cluster) if given.form else assemble(cluster))
-    world.run(world.now + SETTLE_S)
+    world = World(given.seed)
+    began = time.process_time()
+    cluster = (_form if given.form else assemble)(world, given.peers, lambda node: Listener(node, spread))
+    making = Stretch(world.now, world.events, time.process_time() - began, _sent(cluster))
     if not cluster.is_converged():
         raise CannotMeasure(f"the simulated mesh does not come to rest: {cluster.disagreement()}")
     resting = _stretch(cluster, lambda: world.run(world.now + given.seconds))
@@ -141,9 +138,13 @@ def measure(given: argparse.Namespace) -> Result:
     return _result(given, (settled, unsettled), degrees, (making, resting, working))
 
 
-def _form(cluster: Cluster) -> None:
+def _form(world: World, size: int, make_app: Callable[[Node], App]) -> Cluster:
     """Let all start within a second and find each other, until the links rest."""
-    world = cluster.world
+    from tests.sim.cluster import Cluster
+    from weave.mesh.peers import MeshConfig
+    from weave.settings import DEFAULT_CONNECTION_LIMIT
+
+    cluster = Cluster(world, size, make_app=make_app, config=MeshConfig(connection_limit=DEFAULT_CONNECTION_LIMIT))
     cluster.start(within=1.0)
     cluster.run_until(cluster.is_converged, FORM_LIMIT_S, step=0.5)
     before, since, until = -1, world.now, world.now + QUIET_LIMIT_S
@@ -152,6 +153,7 @@ def _form(cluster: Cluster) -> None:
         if links != before:
             before, since = links, world.now
         world.run(world.now + 1.0)
+    return cluster
 
 
 def _stretch(cluster: Cluster, act: Callable[[], object]) -> Stretch:
