@@ -82,7 +82,7 @@ class MeshCore(MeshStatus):
         self._unreachable_since: dict[PeerName, float] = {}
         self._is_planning_due = True
         self._graph_done_at = self._links_done_at = self._discovery_done_at = -inf
-        self._reach_changed_at = self._rewired_at = -inf
+        self._reach_changed_at = self._rewired_at = self._upheaval_at = -inf
         self._timers = Timers(
             heartbeat=now + rng.uniform(0, limits.HEARTBEAT_INTERVAL_S),
             sweep=now + limits.FLOOR_DELAY_S if me.incarnation > 1 else inf,
@@ -410,6 +410,7 @@ class MeshCore(MeshStatus):
         reach = self._network.refresh()
         if reach.is_rewired:
             self._rewired_at = self._now
+            self._upheaval_at = self._now if reach.is_upheaval else self._upheaval_at
             self._beat_within(limits.REWIRED_HEARTBEAT_DELAY_S)
         if reach.appeared or reach.vanished:
             self._reach_changed_at = self._now
@@ -437,22 +438,28 @@ class MeshCore(MeshStatus):
         """Return the connections to which an owner's entries go on; gossip will be queued for them."""
         self._timers.flush = min(self._timers.flush, self._now + limits.FLUSH_DELAY_S)
         chosen = self._connections.chosen
-        is_settled = not self._network.is_stale and self._now - self._rewired_at >= limits.UNSETTLED_S
-        if owner == self._me.name:
-            names: Iterable[PeerName] = chosen
-        elif is_settled and owner in self._network.reachable:
-            names = self._network.below(owner, chosen)
-        else:
-            names = self._some(self._network.not_beside(owner, chosen))
+        names: Iterable[PeerName] = chosen if owner == self._me.name else self._relays(owner, chosen)
         found = [chosen[name] for name in names if name != owner and chosen[name].conn != source]
         self._courier.await_flush(found)
         return found
 
-    def _some(self, names: list[PeerName]) -> list[PeerName]:
-        """Return as many of some neighbours, at random, as make an epidemic."""
-        if len(names) <= limits.UNSETTLED_FANOUT:
-            return names
-        return self._rng.sample(names, limits.UNSETTLED_FANOUT)
+    def _relays(self, owner: PeerName, neighbours: Iterable[PeerName]) -> list[PeerName]:
+        """Return the neighbours to whom we pass on what another peer wrote.
+
+        In a mesh at rest they are those below us in the owner's tree. While trees may differ, some others at random
+        make up for it; in an upheaval they alone do, as an epidemic.
+        """
+        if owner not in self._network.reachable or self._now - self._upheaval_at < limits.UNSETTLED_S:
+            return self._some(self._network.not_beside(owner, neighbours), limits.UPHEAVAL_FANOUT)
+        below = self._network.below(owner, neighbours)
+        if not self._network.is_stale and self._now - self._rewired_at >= limits.UNSETTLED_S:
+            return below
+        others = [name for name in self._network.not_beside(owner, neighbours) if name not in below]
+        return [*below, *self._some(others, limits.UNSETTLED_FANOUT)]
+
+    def _some(self, names: list[PeerName], count: int) -> list[PeerName]:
+        """Return so many of some neighbours, at random."""
+        return names if len(names) <= count else self._rng.sample(names, count)
 
     def _discover(self) -> None:
         self._timers.discovery = inf

@@ -28,9 +28,14 @@ LINKS_INTERVAL_S = 0.5
 GRAPH_INTERVAL_S = 0.2
 """The least time between two computations of the graph: it costs milliseconds with a thousand peers."""
 UNSETTLED_S = 1.0
-"""For this long after a change of the graph trees may differ between peers, and are not worth growing."""
-UNSETTLED_FANOUT = 4
-"""To how many neighbours a relay passes on while trees may differ: reaches 98% (1 - r = exp(-4r)), digests the rest."""
+"""For this long after a change of the graph trees may differ between peers."""
+UNSETTLED_FANOUT = 2
+"""To how many neighbours beside those below in the tree a relay passes on meanwhile: the few peers that trees which
+differ in a link or two miss are reached by others, not seconds later by digests."""
+UPHEAVAL_PEERS = 8
+"""When more peers than this have other links at once, trees differ too much to be worth growing."""
+UPHEAVAL_FANOUT = 4
+"""To how many neighbours a relay passes on without a tree: reaches 98% (1 - r = exp(-4r)), digests the rest."""
 MAX_EDGES_CARRIED_OVER = 8
 """After a change of more edges than this it is cheaper to grow all trees anew than to ask which are untouched."""
 MAX_DELTA_BYTES = 60 * 1024

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from weave.errors import RemoteError
-from weave.mesh import topology
+from weave.mesh import limits, topology
 from weave.mesh.entries import ChannelChange
 from weave.mesh.routes import EMPTY, Graph, Recent
 from weave.mesh.topology import NO_LINKS, LinkRecord, LinksRecord, PeerRecord, Topology
@@ -48,6 +48,8 @@ class Reach:
     is_news: bool
     """Whether anybody says something new of itself."""
     is_rewired: bool
+    is_upheaval: bool
+    """Whether so many peers have other links that trees are not worth growing."""
     """Whether any link is new or gone."""
 
 
@@ -89,6 +91,7 @@ class Network:
     def refresh(self) -> Reach:
         """Compute the graph again, and say who came and went."""
         is_rewired = self._graph_key != self._topology.fingerprint
+        is_upheaval = is_rewired and len(self._suspects) > limits.UPHEAVAL_PEERS
         if is_rewired:
             self._graph_key = self._topology.fingerprint
             self.graph = self._memo.graphs.get(self._graph_key, self._build)
@@ -96,9 +99,9 @@ class Network:
         is_news, self._is_news = self._is_news, False
         before, self.reachable = self.reachable, self.graph.component(self._me)
         if before is self.reachable or before == self.reachable:
-            return Reach((), (), is_news, is_rewired)
+            return Reach((), (), is_news, is_rewired, is_upheaval)
         appeared, vanished = sorted(self.reachable - before), sorted(before - self.reachable)
-        return Reach(tuple(appeared), tuple(vanished), is_news, is_rewired)
+        return Reach(tuple(appeared), tuple(vanished), is_news, is_rewired, is_upheaval)
 
     def below(self, owner: PeerName, neighbours: Iterable[PeerName]) -> list[PeerName]:
         """Return the neighbours below us in an owner's tree, and those whom the graph does not have yet."""
