@@ -21,7 +21,7 @@ _OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _ECN | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6
 """What we take from the kernel; the second for kernels before 6.2."""
 
 
-def is_possible() -> bool:
+def has_tap() -> bool:
     """Say whether this host has TAP devices at all."""
     return os.access(DEVICE, os.R_OK | os.W_OK)
 
