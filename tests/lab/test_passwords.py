@@ -72,7 +72,7 @@ def test_links_follow_the_trust_of_both_ends(net: World) -> None:
     for row in net.report("h3")["Links"]:
         if row["NickName"] in ("h1", "h2"):
             assert (row["Mode"], "of this host" in row["Reason"]) == ("sleeve", True)
-    assert "--trusted-subnets" in net.weave("h3", "status", "connections")
+    assert " sleeve " in net.weave("h3", "status", "connections")
 
 
 def test_no_frame_of_a_container_is_plain_on_the_wire_where_one_end_does_not_trust_it(net: World) -> None:
