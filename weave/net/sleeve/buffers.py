@@ -105,7 +105,9 @@ class Slot:
 
     def send(self, descriptor: int, name: Name) -> int:
         """Send the unit as its fragments; return 0 or an error number."""
-        message, most = self._message, min(limits.MAX_SEGMENTS, limits.MAX_DATAGRAM // self.size)
+        message, most = self._message, self.total
+        if most > limits.MAX_SEGMENTS or self.octets + most * HEADER_BYTES > limits.MAX_DATAGRAM:
+            most = min(limits.MAX_SEGMENTS, limits.MAX_DATAGRAM // self.size)
         message.name, message.namelen = name.at, name.length
         last = self._iovec[2 * self.total - 1]
         last.len = self.octets - (self.total - 1) * self.room

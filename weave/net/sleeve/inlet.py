@@ -13,7 +13,7 @@ from weave.net.sleeve import limits
 from weave.net.sleeve.buffers import Slot
 from weave.net.sleeve.core import SleeveCore
 from weave.net.sleeve.outlet import LENGTH, RECORD_HEAD
-from weave.net.sleeve.peer import Inbox
+from weave.net.sleeve.peer import FAR, Inbox
 from weave.net.sleeve.session import data_nonce, unit_header
 from weave.net.sleeve.udp import Sockets
 from weave.net.sleeve.wire import HEADER, HEADER_BYTES, TAG_BYTES, Address, Kind
@@ -33,6 +33,8 @@ class Inlet:
         self._slot = Slot(size)
         self._held = 0
         """Fragments at the beginning of the slot whose unit goes on in what comes next."""
+        self.held_until = FAR
+        """When they are let go for nothing came after them."""
         self._plain = memoryview(bytearray(limits.MAX_UNIT))
         self._misses = 0
 
@@ -42,15 +44,28 @@ class Inlet:
         for _ in range(limits.BURST):
             octets, size = slot.receive(self._descriptor, self._held)
             if octets < 0:
-                self._let_go(now)
                 return False
             if octets <= HEADER_BYTES or size <= HEADER_BYTES:
                 self.counters["datagrams too short"] += 1
             elif not self._quick(octets, size, now):
                 self._thorough(octets, size, now)
                 self._fit(size)
-        self._let_go(now)
         return True
+
+    def let_go(self, now: float) -> None:
+        """Move the beginning of a unit that does not go on out of the slot, to where what is missing is asked for."""
+        slot, held = self._slot, self._held
+        if not held:
+            return
+        self._held, self.held_until = 0, FAR
+        receiver, counter, total = slot.head()
+        inbox = self._core.inboxes.get(receiver)
+        if inbox is None:
+            return
+        for index in range(held):
+            piece = bytes(slot.payload[index * slot.room:(index + 1) * slot.room])
+            inbox.reassembly.add(counter, total, index, piece, now)
+        self._core.lacking[receiver] = inbox
 
     # -- the fast way -------------------------------------------------------------------------------------------
 
@@ -68,10 +83,9 @@ class Inlet:
         if have < total:
             if octets != count * slot.size:
                 return False
-            self._held = have
+            self._held, self.held_until = have, now + limits.NACK_TAIL_S
             return True
-        self._held = 0
-        self._misses = 0
+        self._held, self._misses, self.held_until = 0, 0, FAR
         address = self._sockets.address(slot.sender)
         sealed = slot.payload[:held * slot.room + octets - count * HEADER_BYTES]
         self._open(receiver, counter, sealed, slot.headers[:HEADER_BYTES], address, now)
@@ -127,28 +141,13 @@ class Inlet:
         slot = self._slot
         address = self._sockets.address(slot.sender)
         arrived = slot.linear(self._held, octets)
-        self._let_go(now)
+        self.let_go(now)
         for at in range(0, len(arrived), size):
             datagram = arrived[at:at + size]
             if datagram[0] == Kind.DATA:
                 self._fragment(datagram, address, now)
             else:
                 self._core.datagram(datagram, address, now)
-
-    def _let_go(self, now: float) -> None:
-        """Move the beginning of a unit that does not go on out of the slot."""
-        slot, held = self._slot, self._held
-        if not held:
-            return
-        self._held = 0
-        receiver, counter, total = slot.head()
-        inbox = self._core.inboxes.get(receiver)
-        if inbox is None:
-            return
-        for index in range(held):
-            piece = bytes(slot.payload[index * slot.room:(index + 1) * slot.room])
-            inbox.reassembly.add(counter, total, index, piece, now)
-        self._core.lacking[receiver] = inbox
 
     def _fragment(self, datagram: bytes, address: Address, now: float) -> None:
         if len(datagram) <= HEADER_BYTES:

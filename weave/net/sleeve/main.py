@@ -2,8 +2,10 @@
 
 import argparse
 import gc
+import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -11,6 +13,9 @@ from weave.addresses import parse_address
 from weave.errors import WeaveError
 from weave.logs import configure
 from weave.net.sleeve.process import Process
+
+PRIORITY = -10
+"""Packets of all containers wait for us, as they would for the kernel, which nobody preempts."""
 
 
 def main() -> int:
@@ -29,6 +34,8 @@ def main() -> int:
     try:
         process = Process(socket=given.socket, device=given.device, port=given.port, most=given.most,
                           listen=parse_address(given.listen) if given.listen else None)
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
         gc.collect()
         gc.freeze()
         process.run()

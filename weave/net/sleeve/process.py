@@ -85,6 +85,8 @@ class Process:
         for descriptor, inlet in self._inlets.items():
             if descriptor in ready:
                 inlet.pump(now)
+            if inlet.held_until <= now:
+                inlet.let_go(now)
         if core.deadline() <= now:
             core.tick(now)
 
@@ -104,7 +106,7 @@ class Process:
     def _timeout_ms(self, now: float) -> int:
         due = now + _LONGEST_SLEEP_S
         if self._core is not None:
-            due = min(due, self._core.deadline())
+            due = min(due, self._core.deadline(), *(inlet.held_until for inlet in self._inlets.values()))
         if self._station.callers:
             due = min(due, self._told_at + (0.0 if self._news else limits.STATUS_INTERVAL_S))
         return int((due - now) * 1000) + 1 if due > now else 0
