@@ -34,8 +34,7 @@ def main() -> int:
     try:
         process = Process(socket=given.socket, device=given.device, port=given.port, most=given.most,
                           listen=parse_address(given.listen) if given.listen else None)
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        _go_first()
         gc.collect()
         gc.freeze()
         process.run()
@@ -43,6 +42,14 @@ def main() -> int:
         sys.stderr.write(f"weave-sleeve: {exc}\n")
         return 1
     return 0
+
+
+def _go_first() -> None:
+    """Take precedence over ordinary processes; where sessions are scheduled as groups, for our group too."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(PRIORITY), encoding="ascii")
 
 
 def _end(number: int, _: FrameType | None) -> None:
