@@ -165,6 +165,8 @@ class SleeveCore:
     def deadline(self) -> float:
         """Return when `tick` has something to do next."""
         due = self._agenda[0][0] if self._agenda else FAR
+        if not self.lacking:
+            return due
         return min([due, *(inbox.recovery.deadline() for inbox in self.lacking.values())])
 
     # -- handshakes ---------------------------------------------------------------------------------------------
