@@ -171,8 +171,8 @@ class Testbed:
         wait_for(lambda: subprocess.run(["ip", "netns", "pids", netns], capture_output=True, text=True,
                                         check=False).stdout, lambda pids: not pids.strip(),
                  f"processes of {node} did not end", 20)
+        self._run(["ip", "-n", LAB, "link", "delete", f"v{LAB}{node[1:]}"])
         self._run(["ip", "netns", "delete", netns])
-        self._run(["ip", "-n", LAB, "link", "delete", f"v{LAB}{node[1:]}"])  # the kernel would take its time
 
     def boot(self, node: str) -> None:
         """Start a node that had crashed."""
