@@ -40,6 +40,7 @@ from weave.router.naming import Naming
 from weave.router.persister import Persister
 from weave.router.state import SelfState, load_self
 from weave.settings import Settings
+from weave.systemd import READY, STOPPING, notify
 
 log = logging.getLogger("weave.router")
 
@@ -119,7 +120,9 @@ class Router:
             async with trio.open_nursery() as nursery:
                 await parts.start(nursery, self)
                 log.info("ready", extra=fields(version=__version__, peer=me, nickname=self._settings.nickname))
+                notify(READY)
                 await self._stopping.wait()
+                notify(STOPPING)
                 parts.control.ready = False
                 if self._wipe:
                     await parts.mesh.retire()
