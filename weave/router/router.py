@@ -19,7 +19,7 @@ from weave.api.app import Statistics
 from weave.api.server import serve, serve_public
 from weave.dns import Catalogue, DnsConfig, DnsServer
 from weave.errors import EnvironmentFailure, LocalError
-from weave.ipam import IpamService
+from weave.ipam import Allocators, IpamService
 from weave.logs import fields
 from weave.mesh.core import MeshCore
 from weave.mesh.entries import ChannelChange
@@ -92,15 +92,13 @@ class Router:
 
     def _check_routes(self, datapath: Datapath) -> None:
         """Refuse a default range, and warn of a chosen one, whose addresses the host already sends elsewhere."""
-        range_ = self._settings.range
-        taken = [] if range_ is None else datapath.routes_into(range_)
-        if not taken:
-            return
-        routes = ", ".join(map(str, taken))
-        if not self._settings.range_is_chosen:
-            raise LocalError(f"the default range {range_} overlaps routes of this host ({routes}); "
-                             "choose another with --ipalloc-range, the same on all hosts")
-        log.warning("the range overlaps routes of this host", extra=fields(range=range_, routes=routes))
+        for range_ in self._settings.ranges:
+            routes = ", ".join(map(str, datapath.routes_into(range_)))
+            if routes and not self._settings.range_is_chosen:
+                raise LocalError(f"the default range {range_} overlaps routes of this host ({routes}); "
+                                 "choose another with --ipalloc-range, the same on all hosts")
+            if routes:
+                log.warning("the range overlaps routes of this host", extra=fields(range=range_, routes=routes))
 
     def _remove_state(self) -> None:
         for leftover in self._settings.state_dir.glob(self._settings.database.name + "*"):
@@ -144,16 +142,18 @@ class Parts:
         self.mesh = MeshService(state.identity, _mesh_core(settings, state, uid, datapath), ServiceConfig(
             listen=settings.listen, port=settings.port, psks=psks, nickname=settings.nickname, uid=uid,
             trusted_subnets=settings.trusted_subnets))
-        self.ipam = None if settings.range is None else IpamService(
-            me=me, range_=settings.range, default_subnet=settings.default_subnet,
-            init=settings.first_division, store=store, publish=self._publish_ring, send=self._send_ipam)
-        ranges = () if settings.range is None else (settings.range,)
+        self.ipam = None if not settings.ranges else Allocators({
+            range_.version: IpamService(
+                me=me, range_=range_, default_subnet=subnet, init=settings.first_division, store=store,
+                publish=self._publish_ring, send=self._send_ipam)
+            for range_, subnet in zip(settings.ranges, settings.default_subnets, strict=True)})
+        ranges = settings.ranges
         self.catalogue = None if not settings.dns else Catalogue(
             me=me, domain=settings.dns_domain, ranges=ranges, ttl=settings.dns_ttl)
         self.dns = None if self.catalogue is None else DnsServer(
             self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
         self.fabric = Fabric(settings, self.mesh, datapath)
-        self.addressing = Addressing(self.ipam, datapath, settings.default_subnet)
+        self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
         self.exposure = Exposure(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,

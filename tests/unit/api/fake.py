@@ -194,6 +194,7 @@ REPORT: Report = {
         ],
         "PendingAllocates": [], "PendingClaims": [], "Conflicts": [],
     },
+    "IPAM6": None,
     "DNS": {
         "Domain": "weave.local.", "Upstream": ["192.0.2.53"], "Address": "10.32.0.1:53", "TTL": 1,
         "Entries": [
