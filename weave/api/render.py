@@ -198,7 +198,8 @@ def _endpoints(report: Report) -> Iterable[str]:
     rows = [
         (endpoint["MAC"], ",".join(endpoint["Addresses"]) or "-", short_id(endpoint["ContainerID"]) or "-",
          endpoint["Interface"] or "-",
-         f"{endpoint['Peer']}({endpoint['NickName']})" + (" local" if endpoint["Local"] else ""))
+         f"{endpoint['Peer']}({endpoint['NickName']})" + (" local" if endpoint["Local"] else "")
+         + "".join(f" {key}={value}" for key, value in endpoint["Labels"].items()))
         for endpoint in report["Endpoints"]
     ]
     rows.sort(key=lambda row: (_natural(row[1]), row[0]))

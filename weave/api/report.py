@@ -170,6 +170,7 @@ class EndpointReport(TypedDict):
     Peer: str
     NickName: str
     Local: bool
+    Labels: Mapping[str, str]
 
 
 class LinkReport(TypedDict):

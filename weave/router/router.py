@@ -36,6 +36,7 @@ from weave.router.containers import Containers
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
 from weave.router.fabric import Fabric
+from weave.router.generations import Generations
 from weave.router.naming import Naming
 from weave.router.persister import Persister
 from weave.router.state import SelfState, load_self
@@ -47,6 +48,8 @@ log = logging.getLogger("weave.router")
 IPAM_KIND = "ipam"
 IPAM_CHANNEL = "ipam"
 UID_BITS = 63
+GENERATION_BITS = 48
+"""Of the first generation: one of an earlier life is not taken for one of this life."""
 NOBODY = PeerName("02:00:00:00:00:00")
 """Whose bridge it is when only its end is wanted."""
 CONTENTS = "the identity of this peer and the addresses it gave out"
@@ -156,6 +159,8 @@ class Parts:
         self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
+        self.endpoint_watch = Generations(secrets.randbits(GENERATION_BITS))
+        self.announcer.on_changed = self.endpoint_watch.advance
         self.exposure = Exposure(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
                                  announcer=self.announcer)
         self.containers = Containers(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
@@ -200,6 +205,7 @@ class Parts:
     def _changed(self, channel: str, changes: Sequence[ChannelChange]) -> None:
         if channel == endpoints.CHANNEL:
             self.fabric.endpoints_changed(changes)
+            self.endpoint_watch.advance()
         elif channel == naming.CHANNEL:
             self.naming.entries_changed(changes)
         elif channel == IPAM_CHANNEL and self.ipam is not None:
@@ -216,6 +222,7 @@ class Parts:
         if self.ipam is not None:
             self.ipam.peers_changed(reachable, self.control.nicknames())
         self.fabric.peers_changed()
+        self.endpoint_watch.advance()
 
     def _publish_ring(self, key: bytes, value: bytes | None) -> None:
         self.mesh.publish(IPAM_CHANNEL, key, value)
