@@ -27,6 +27,8 @@ from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
 from weave.net.overlay import Overlay
 from weave.net.plan import Local
+from weave.net.port_guard import port_of
+from weave.net.port_guarding import PortGuard
 from weave.net.watching import Watch
 
 log = logging.getLogger("weave.net")
@@ -40,7 +42,8 @@ class Datapath:
         self._netlink = netlink
         self._namespace = where
         self._overlay = Overlay(config, mtu, netlink, where)
-        self._cables = Cables(config, mtu, netlink, where)
+        self._guard = PortGuard(where, enabled=config.guard_sources)
+        self._cables = Cables(config, mtu, netlink, where, self._guard)
         self._exposure = Exposure(config, self._overlay, netlink, where)
         self._watch = Watch(where, lambda: self._overlay.ours)
         self._underlay: tuple[float, tuple[IPAddress, ...]] | None = None
@@ -68,6 +71,8 @@ class Datapath:
         self._exposure.adopt()
         self._cables.settle(self._overlay.bridge)
         found = self._cables.look()
+        self._guard.adopt(map(port_of, found))
+        await self._guard.settle()
         await self._tell_local()
         log.info("datapath open", extra=fields(bridge=self._config.bridge, mtu=self.mtu, containers=len(found)))
 
@@ -89,6 +94,7 @@ class Datapath:
         self._exposure.settle()
         self._cables.settle(self._overlay.bridge)
         self._cables.look()
+        await self._guard.settle()
         await self._tell_local()
 
     async def damage(self) -> None:
@@ -176,6 +182,7 @@ class Datapath:
         """Remove everything that is ours from the kernel; the datapath is of no use afterwards."""
         for attachment in self._cables.look():
             await self._cables.detach(attachment.container, attachment.interface)
+        await self._guard.wipe()
         await self._overlay.wipe()
 
     # Looking
@@ -188,7 +195,7 @@ class Datapath:
                            run_there(self._namespace, sysctl.bridge_is_filtered))
 
     def counters(self) -> Mapping[str, int]:
-        """Return what is counted, by names fit for metrics; `guard_dropped` as of the last `reconcile`."""
+        """Return what is counted, by names fit for metrics; the drops as of the last `reconcile`."""
         actual = self._overlay.table.actual
         return {
             "attached_total": self._cables.made,
@@ -199,6 +206,7 @@ class Datapath:
             "device_steps_total": self._overlay.device_steps,
             "firewall_changes_total": self._overlay.firewall.changes,
             "guard_dropped_total": self._overlay.firewall.dropped,
+            "source_guard_dropped_total": self._guard.dropped,
             "remote_endpoints": len(actual.tunnels),
             "remote_hosts": len(actual.floods),
             "neighbours": len(actual.neighbours),

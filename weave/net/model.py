@@ -27,6 +27,9 @@ class DatapathConfig:
     mtu: int | None = None
     """Of bridge and containers; None: what the underlay carries, less the VXLAN overhead."""
 
+    guard_sources: bool = True
+    """Drop what a container sends from a MAC or an address that is not its own."""
+
     @property
     def vxlan(self) -> str:
         """Name of the VXLAN device for peers with an IPv4 underlay address."""

@@ -109,7 +109,7 @@ class Router:
 
     def _datapath_config(self, me: PeerName) -> DatapathConfig:
         return DatapathConfig(peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu,
-                              port=self._settings.vxlan_port)
+                              port=self._settings.vxlan_port, guard_sources=self._settings.guard_sources)
 
     async def _run_with(self, store: Store, psks: tuple[bytes, ...]) -> None:
         state = await load_self(store)
