@@ -12,8 +12,6 @@ import ssl
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from types import TracebackType
-from typing import Self
 
 import httpx2
 
@@ -39,30 +37,27 @@ _PATIENT = httpx2.Timeout(None, connect=limits.CONNECT_DEADLINE_S)
 """Of single requests the caller has the deadline."""
 
 
+@asynccontextmanager
+async def open_client(config: ApiConfig, user_agent: str) -> AsyncIterator["Client"]:
+    """Give a client of one API server; its connections are closed at the end."""
+    http = httpx2.AsyncClient(
+        base_url=config.server,
+        headers={"User-Agent": user_agent, "Accept": JSON, "Accept-Encoding": "identity"},
+        transport=httpx2.AsyncHTTPTransport(verify=_tls(config), trust_env=False, socket_options=_SOCKET_OPTIONS),
+        trust_env=False,
+    )
+    async with http:
+        yield Client(http, Credentials(config), config.server_name)
+
+
 class Client:
-    """One API server; use it as an async context manager."""
+    """One API server, spoken to through an open HTTP client."""
 
-    def __init__(self, config: ApiConfig, user_agent: str) -> None:
-        """Prepare TLS and credentials; nothing is connected yet."""
-        self._credentials = Credentials(config)
-        self._server_name = config.server_name
-        self._http = httpx2.AsyncClient(
-            base_url=config.server,
-            headers={"User-Agent": user_agent, "Accept": JSON, "Accept-Encoding": "identity"},
-            transport=httpx2.AsyncHTTPTransport(verify=_tls(config), trust_env=False, socket_options=_SOCKET_OPTIONS),
-            trust_env=False,
-        )
-
-    async def __aenter__(self) -> Self:
-        """Take the client into use."""
-        await self._http.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close all connections."""
-        await self._http.__aexit__(kind, error, trace)
+    def __init__(self, http: httpx2.AsyncClient, credentials: "Credentials", server_name: str | None) -> None:
+        """Use what `open_client` made."""
+        self._http = http
+        self._credentials = credentials
+        self._server_name = server_name
 
     # --- single objects ------------------------------------------------------------------------------------------
 
@@ -110,7 +105,8 @@ class Client:
         silence = httpx2.Timeout(None, connect=limits.CONNECT_DEADLINE_S, read=request.deadline_s)
         async with (
             self._stream("GET", resource.path(), query=query, timeout=silence) as response,
-            aclosing(_lines(response, f"watching {resource.plural}")) as lines,
+            aclosing(_raw(response)) as pieces,
+            aclosing(_lines(pieces, f"watching {resource.plural}")) as lines,
         ):
             yield lines
 
@@ -142,16 +138,15 @@ class Client:
             raise ApiFailure(what, None, str(exc) or type(exc).__name__) from exc
 
 
-async def _lines(response: httpx2.Response, what: str) -> AsyncGenerator[bytes, None]:
+async def _lines(pieces: AsyncIterator[bytes], what: str) -> AsyncGenerator[bytes, None]:
     splitter = LineSplitter(limits.MAX_LINE_BYTES)
-    async with aclosing(_raw(response)) as pieces:
-        async for data in pieces:
-            try:
-                lines = splitter.feed(data)
-            except RemoteError as exc:
-                raise ApiFailure(what, TOO_LARGE, str(exc)) from exc
-            for line in lines:
-                yield line
+    async for data in pieces:
+        try:
+            lines = splitter.feed(data)
+        except RemoteError as exc:
+            raise ApiFailure(what, TOO_LARGE, str(exc)) from exc
+        for line in lines:
+            yield line
 
 
 def _raw(response: httpx2.Response) -> AsyncGenerator[bytes, None]:

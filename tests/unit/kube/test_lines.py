@@ -21,8 +21,7 @@ def test_lines_come_whole_however_the_octets_come(lines, data):
 def test_line_beyond_the_limit_is_refused(pieces):
     splitter = LineSplitter(8)
     with pytest.raises(RemoteError):
-        for piece in pieces:
-            splitter.feed(piece)
+        [splitter.feed(piece) for piece in pieces]
 
 
 def test_line_of_exactly_the_limit_passes():
