@@ -64,7 +64,8 @@ async def _run_agent(options: Options) -> None:
     from weave.kube.client import open_client
     from weave.kube.config import discover
 
-    async with open_client(discover(os.environ, options.kubeconfig), USER_AGENT) as client, trio.open_nursery() as nursery:
+    config = discover(os.environ, options.kubeconfig)
+    async with open_client(config, USER_AGENT) as client, trio.open_nursery() as nursery:
         await nursery.start(_obey_signals, nursery.cancel_scope)
         await Agent(options, client, random.Random()).run()  # noqa: S311 - jitter
 
