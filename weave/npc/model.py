@@ -24,6 +24,13 @@ class Protocol(Enum):
     SCTP = "SCTP"
 
 
+class Direction(Enum):
+    """Which end's policies are asked: the source's about what leaves it, the destination's about what enters it."""
+
+    EGRESS = "egress"
+    INGRESS = "ingress"
+
+
 class Operator(Enum):
     """How a requirement compares; the value is what Kubernetes calls it."""
 
