@@ -28,7 +28,6 @@ from weave.npc.ruleset import (
     InSet,
     Itself,
     Jump,
-    Kind,
     Match,
     NftSet,
     Return,
@@ -244,6 +243,3 @@ def _at(table: Table) -> str:
 def _quoted(words: str) -> str:
     kept = "".join(letter if letter in SAFE else "?" for letter in words[:COMMENT_CHARACTERS])
     return f'"{kept}"'
-
-
-__all__ = ["REPORT_GROUP", "Kind", "change_text", "full_text", "rule_text"]

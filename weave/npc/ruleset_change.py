@@ -1,16 +1,16 @@
 """The smallest change from one ruleset to another. Pure.
 
-The kernel applies a change as one transaction: a packet meets the old rules or the new, never a mixture. Within it, what
-is new comes before what uses it, and what is dead goes after what used it.
+The kernel applies a change as one transaction: a packet meets the old rules or the new, never a mixture. Within it,
+what is new comes before what uses it, and what is dead goes after what used it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weave.npc.ruleset import (
+    ADDRESS,
     FAMILIES,
     PAIR,
-    ADDRESS,
     Chain,
     Direction,
     Kind,
@@ -82,7 +82,7 @@ def difference(old: Ruleset, new: Ruleset) -> Change:
         {name: wanted for name, wanted in new.sets.items() if name not in old.sets},
         {name: chain for name, chain in new.chains.items() if name not in old.chains},
         tuple(removed), tuple(added),
-        tuple(name for name in reversed(old.chains) if name not in new.chains),
+        tuple(name for name in reversed(list(old.chains)) if name not in new.chains),
         tuple(name for name in old.sets if name not in new.sets),
     )
 
