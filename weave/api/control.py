@@ -7,12 +7,12 @@ must, and a cancelled call leaves nothing half done. Refusals are the errors of 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
-from weave.api.report import Report
+from weave.api.report import EndpointReport, Report
 from weave.api.samples import Figure
 from weave.api.wishes import DEFAULT_WISH, Wish
 
@@ -38,6 +38,8 @@ class AttachSpec:
     mtu: int | None = None
     default_route: bool = False
     multicast_route: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What policy and people know it by; added to those it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Attachment:
     gateway: IPAddress | None = None
     """The bridge's address where the host is exposed."""
     fqdns: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Control(Protocol):
@@ -127,6 +130,12 @@ class Control(Protocol):
 
     def attachments(self) -> Sequence[Attachment]:
         """Return the containers on this host's bridge."""
+
+    async def endpoints(self, after: int | None) -> tuple[int, Sequence[EndpointReport]]:
+        """Return every interface on the network with a generation that changes with them.
+
+        Where `after` is the present generation, wait for another one, however long that takes.
+        """
 
     async def expose(self, wishes: Sequence[Wish], *, fqdn: str | None, masquerade: bool) -> Sequence[IPInterface]:
         """Give the host itself addresses on the network; return all that these wishes stand for, old or new."""

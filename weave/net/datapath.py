@@ -27,6 +27,7 @@ from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
 from weave.net.overlay import Overlay
 from weave.net.plan import Local
+from weave.net.watching import Watch
 
 log = logging.getLogger("weave.net")
 
@@ -41,6 +42,7 @@ class Datapath:
         self._overlay = Overlay(config, mtu, netlink, where)
         self._cables = Cables(config, mtu, netlink, where)
         self._exposure = Exposure(config, self._overlay, netlink, where)
+        self._watch = Watch(where, lambda: self._overlay.ours)
         self._underlay: tuple[float, tuple[IPAddress, ...]] | None = None
 
     @classmethod
@@ -57,7 +59,7 @@ class Datapath:
             if mtu is None:
                 mtu = host.underlay(netlink, (config.bridge, config.vxlan, config.vxlan6))[1]
             datapath = cls(config, netlink, mtu, netns)
-            with closing(datapath._cables):
+            with closing(datapath._cables), closing(datapath._watch):
                 await datapath._adopt()
                 yield datapath
 
@@ -88,6 +90,10 @@ class Datapath:
         self._cables.settle(self._overlay.bridge)
         self._cables.look()
         await self._tell_local()
+
+    async def damage(self) -> None:
+        """Return once somebody removed or switched off something of ours: time to reconcile."""
+        await self._watch.damage()
 
     async def set_remotes(self, remotes: Sequence[Remote]) -> None:
         """Make these the peers with which plain VXLAN is exchanged: broadcasts go to them, nobody else gets in."""

@@ -1,7 +1,7 @@
 """What the dataplane is asked for and what it answers: values only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NewType
 
@@ -57,6 +57,7 @@ class Endpoint:
     interface: str
     peer: PeerName | None
     """None: nobody has said yet, or this host."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

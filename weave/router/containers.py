@@ -20,6 +20,7 @@ from weave.api.control import DEFAULT_INTERFACE, Attachment, AttachSpec, DetachS
 from weave.api.errors import NotFound
 from weave.api.wishes import Exactly, Wish
 from weave.errors import EnvironmentFailure, LocalError, WeaveError
+from weave.labels import check_labels
 from weave.logs import fields
 from weave.net import AttachRequest, Datapath, Endpoint
 from weave.router.addressing import Addressing, is_wished
@@ -147,6 +148,7 @@ class Containers:
                 container=spec.container, interface=spec.interface, mac=done.mac, addresses=done.addresses,
                 mtu=done.mtu, netns=spec.netns, gateway=gateway.ip if gateway is not None else None,
                 fqdns=tuple(sorted({*spec.fqdns, *(() if before is None else before.fqdns)})),
+                labels=check_labels({**({} if before is None else before.labels), **spec.labels}),
             )
             await self._record(attachment, undo)
             self._announcer.announce(_endpoint(attachment))
@@ -240,7 +242,7 @@ def _by_value(address: IPInterface) -> tuple[int, int]:
 
 def _endpoint(attachment: Attachment) -> Endpoint:
     return Endpoint(mac=attachment.mac, addresses=attachment.addresses, container=attachment.container,
-                    interface=attachment.interface, peer=None)
+                    interface=attachment.interface, peer=None, labels=attachment.labels)
 
 
 def _row_key(attachment: Attachment) -> bytes:
@@ -252,6 +254,7 @@ def _encode(attachment: Attachment) -> bytes:
         "container": attachment.container, "interface": attachment.interface, "mac": attachment.mac,
         "addresses": [str(address) for address in attachment.addresses], "mtu": attachment.mtu,
         "netns": None if attachment.netns is None else str(attachment.netns), "fqdns": list(attachment.fqdns),
+        "labels": dict(attachment.labels),
     })
 
 
@@ -268,6 +271,8 @@ def _decode(row: bytes) -> Attachment:
             mtu=mtu if isinstance(mtu, int) else 0,
             netns=Path(netns) if isinstance(netns, str) else None,
             fqdns=tuple(expect_str(item, "name") for item in expect_list(body.get("fqdns"), "names")),
+            labels=check_labels({expect_str(key, "label"): expect_str(value, "label")
+                                 for key, value in expect_map(body.get("labels", {}), "labels").items()}),
         )
     except WeaveError as exc:
         raise LocalError(f"a container's record in the state file is damaged ({exc}); "

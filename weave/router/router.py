@@ -19,7 +19,7 @@ from weave.api.app import Statistics
 from weave.api.server import serve, serve_public
 from weave.dns import Catalogue, DnsConfig, DnsServer
 from weave.errors import EnvironmentFailure, LocalError
-from weave.ipam import IpamService
+from weave.ipam import Allocators, IpamService
 from weave.logs import fields
 from weave.mesh.core import MeshCore
 from weave.mesh.entries import ChannelChange
@@ -36,16 +36,20 @@ from weave.router.containers import Containers
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
 from weave.router.fabric import Fabric
+from weave.router.generations import Generations
 from weave.router.naming import Naming
 from weave.router.persister import Persister
 from weave.router.state import SelfState, load_self
 from weave.settings import Settings
+from weave.systemd import READY, STOPPING, notify
 
 log = logging.getLogger("weave.router")
 
 IPAM_KIND = "ipam"
 IPAM_CHANNEL = "ipam"
 UID_BITS = 63
+GENERATION_BITS = 48
+"""Of the first generation: one of an earlier life is not taken for one of this life."""
 NOBODY = PeerName("02:00:00:00:00:00")
 """Whose bridge it is when only its end is wanted."""
 CONTENTS = "the identity of this peer and the addresses it gave out"
@@ -91,15 +95,13 @@ class Router:
 
     def _check_routes(self, datapath: Datapath) -> None:
         """Refuse a default range, and warn of a chosen one, whose addresses the host already sends elsewhere."""
-        range_ = self._settings.range
-        taken = [] if range_ is None else datapath.routes_into(range_)
-        if not taken:
-            return
-        routes = ", ".join(map(str, taken))
-        if not self._settings.range_is_chosen:
-            raise LocalError(f"the default range {range_} overlaps routes of this host ({routes}); "
-                             "choose another with --ipalloc-range, the same on all hosts")
-        log.warning("the range overlaps routes of this host", extra=fields(range=range_, routes=routes))
+        for range_ in self._settings.ranges:
+            routes = ", ".join(map(str, datapath.routes_into(range_)))
+            if routes and not self._settings.range_is_chosen:
+                raise LocalError(f"the default range {range_} overlaps routes of this host ({routes}); "
+                                 "choose another with --ipalloc-range, the same on all hosts")
+            if routes:
+                log.warning("the range overlaps routes of this host", extra=fields(range=range_, routes=routes))
 
     def _remove_state(self) -> None:
         for leftover in self._settings.state_dir.glob(self._settings.database.name + "*"):
@@ -119,7 +121,9 @@ class Router:
             async with trio.open_nursery() as nursery:
                 await parts.start(nursery, self)
                 log.info("ready", extra=fields(version=__version__, peer=me, nickname=self._settings.nickname))
+                notify(READY)
                 await self._stopping.wait()
+                notify(STOPPING)
                 parts.control.ready = False
                 if self._wipe:
                     await parts.mesh.retire()
@@ -141,18 +145,22 @@ class Parts:
         self.mesh = MeshService(state.identity, _mesh_core(settings, state, uid, datapath), ServiceConfig(
             listen=settings.listen, port=settings.port, psks=psks, nickname=settings.nickname, uid=uid,
             trusted_subnets=settings.trusted_subnets))
-        self.ipam = None if settings.range is None else IpamService(
-            me=me, range_=settings.range, default_subnet=settings.default_subnet,
-            init=settings.first_division, store=store, publish=self._publish_ring, send=self._send_ipam)
-        ranges = () if settings.range is None else (settings.range,)
+        self.ipam = None if not settings.ranges else Allocators({
+            range_.version: IpamService(
+                me=me, range_=range_, default_subnet=subnet, init=settings.first_division, store=store,
+                publish=self._publish_ring, send=self._send_ipam)
+            for range_, subnet in zip(settings.ranges, settings.default_subnets, strict=True)})
+        ranges = settings.ranges
         self.catalogue = None if not settings.dns else Catalogue(
             me=me, domain=settings.dns_domain, ranges=ranges, ttl=settings.dns_ttl)
         self.dns = None if self.catalogue is None else DnsServer(
             self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
         self.fabric = Fabric(settings, self.mesh, datapath)
-        self.addressing = Addressing(self.ipam, datapath, settings.default_subnet)
+        self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
+        self.endpoint_watch = Generations(secrets.randbits(GENERATION_BITS))
+        self.announcer.on_changed = self.endpoint_watch.advance
         self.exposure = Exposure(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
                                  announcer=self.announcer)
         self.containers = Containers(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
@@ -197,6 +205,7 @@ class Parts:
     def _changed(self, channel: str, changes: Sequence[ChannelChange]) -> None:
         if channel == endpoints.CHANNEL:
             self.fabric.endpoints_changed(changes)
+            self.endpoint_watch.advance()
         elif channel == naming.CHANNEL:
             self.naming.entries_changed(changes)
         elif channel == IPAM_CHANNEL and self.ipam is not None:
@@ -213,6 +222,7 @@ class Parts:
         if self.ipam is not None:
             self.ipam.peers_changed(reachable, self.control.nicknames())
         self.fabric.peers_changed()
+        self.endpoint_watch.advance()
 
     def _publish_ring(self, key: bytes, value: bytes | None) -> None:
         self.mesh.publish(IPAM_CHANNEL, key, value)
