@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from weave.addresses import IPAddress
 from weave.npc.blocks import text_of
 from weave.npc.membership import NO_LABELS, Membership, Wanted
-from weave.npc.model import Cluster, ClusterPolicy, Key, Labels, NetworkPolicy, Pod, Tier
+from weave.npc.model import Cluster, ClusterPolicy, Direction, Key, Labels, NetworkPolicy, Pod, Tier
 from weave.npc.policy_chains import Compiled, compile_policy, compile_tier, refusing_chain
 from weave.npc.ruleset import (
     FAMILIES,
     Chain,
-    Direction,
     Goto,
     Jump,
     NftSet,

@@ -15,13 +15,13 @@ Names here are digests or ours; texts from outside reach nft in comments alone, 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
+from weave.npc.model import Direction
 from weave.npc.ruleset import (
     ADDRESS,
     FAMILIES,
     PAIR,
     Accept,
     Chain,
-    Direction,
     Drop,
     End,
     Goto,

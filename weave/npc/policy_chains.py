@@ -1,8 +1,8 @@
 """One policy, or one tier of them, as a chain: the rules that a packet meets once its pod is known. Pure.
 
 A policy opens (accept) or says nothing (the chain ends). A tier decides by its first rule that matches: accept, refuse,
-or return, which passes on to what comes after the tier. What a source could not understand opens nothing: a peer or
-port that is unclear is left out of a rule that accepts or passes, and stands for everybody in a rule that denies.
+or return, which passes on to what comes after the tier. What a source could not understand opens nothing: an unclear
+peer or port is left out of what a policy opens; a rule of a tier that has one accepts nothing, or else denies all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from weave.npc.model import (
     AnyPort,
     BlockPeer,
     ClusterPolicy,
+    Direction,
     NamedPort,
     NetworkPolicy,
     NodePeer,
@@ -31,7 +32,6 @@ from weave.npc.ruleset import (
     ADDRESS_PORT,
     Accept,
     Chain,
-    Direction,
     Drop,
     Goto,
     InSet,
@@ -47,6 +47,7 @@ from weave.npc.ruleset import (
     ToPorts,
     Verdict,
     digest,
+    peer_of,
 )
 
 LAST_PORT = 65535
@@ -71,9 +72,7 @@ def compile_policy(policy: NetworkPolicy, direction: Direction, family: int) -> 
     """Return the chain of what a policy opens."""
     writer = _Writer(direction, family)
     for rule in (policy.egress if direction is Direction.EGRESS else policy.ingress) or ():
-        peers = None if rule.peers is None else [peer for peer in rule.peers if not isinstance(peer, Unclear)]
-        ports = None if rule.ports is None else [port for port in rule.ports if not isinstance(port, Unclear)]
-        writer.write(peers, ports, policy.namespace, Accept(), f"{policy.namespace}/{policy.name}")
+        writer.write(rule.peers, rule.ports, policy.namespace, Accept(), f"{policy.namespace}/{policy.name}")
     return writer.compiled("np")
 
 
@@ -83,12 +82,14 @@ def compile_tier(policies: Sequence[ClusterPolicy], direction: Direction, family
     for policy in policies:
         for rule in policy.egress if direction is Direction.EGRESS else policy.ingress:
             words = f"{policy.tier.value} {policy.name}" + (f" rule {rule.name}" if rule.name else "")
-            peers: list[Peer] | None = [peer for peer in rule.peers if not isinstance(peer, Unclear)]
-            ports = None if rule.ports is None else [port for port in rule.ports if not isinstance(port, Unclear)]
-            if rule.action is Action.DENY:
-                peers = None if any(isinstance(peer, Unclear) for peer in rule.peers) else peers
-                ports = None if any(isinstance(port, Unclear) for port in rule.ports or ()) else ports
-            writer.write(peers, ports, None, writer.verdict(rule.action, words), words)
+            action: Action = rule.action
+            peers: Sequence[Peer] | None = rule.peers
+            ports = rule.ports
+            if any(isinstance(part, Unclear) for part in (*rule.peers, *(rule.ports or ()))):
+                if action is Action.ACCEPT:
+                    continue
+                action, peers, ports = Action.DENY, None, None
+            writer.write(peers, ports, None, writer.verdict(action, words), words)
     return writer.compiled("tier")
 
 
@@ -128,7 +129,7 @@ class _Writer:
         self._refusing[name] = (chain, refusal)
         return Goto(name)
 
-    def write(self, peers: Sequence[Peer] | None, ports: Sequence[Port] | None, namespace: str | None,
+    def write(self, peers: Sequence[Peer] | None, ports: Sequence[Port | Unclear] | None, namespace: str | None,
               verdict: Verdict, comment: str) -> None:
         ends = [EVERYBODY] if peers is None else [
             match for peer in peers for match in self._peer(peer, namespace)]
@@ -152,9 +153,9 @@ class _Writer:
             name = self._want("nodes", ADDRESS[self._family], WantedNodes(peer.nodes))
         else:
             return
-        yield (InSet(self._direction.peer, name),)
+        yield (InSet(peer_of(self._direction), name),)
 
-    def _ports(self, ports: Sequence[Port]) -> Iterator[tuple[Match, ...]]:
+    def _ports(self, ports: Sequence[Port | Unclear]) -> Iterator[tuple[Match, ...]]:
         for protocol in Protocol:
             ranges = [(0, LAST_PORT) if isinstance(port, AnyPort) else (port.first, port.last)
                       for port in ports if isinstance(port, AnyPort | PortRange) and port.protocol is protocol]

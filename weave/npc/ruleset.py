@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2s
 
-from weave.npc.model import Protocol
+from weave.npc.model import Direction, Protocol
 
 DIGEST_BYTES = 8
 """Names of one host: even a million of them collide with a chance of one in 30 million."""
@@ -38,18 +38,6 @@ class End(Enum):
 
     SOURCE = "source"
     DESTINATION = "destination"
-
-
-class Direction(Enum):
-    """Which pod of a connection a rule speaks for: the source leaves, the destination is entered."""
-
-    EGRESS = "egress"
-    INGRESS = "ingress"
-
-    @property
-    def peer(self) -> End:
-        """Return the end that rules of this direction select."""
-        return End.DESTINATION if self is Direction.EGRESS else End.SOURCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +174,11 @@ FAMILIES = (4, 6)
 ADDRESS = {4: Kind.IPV4, 6: Kind.IPV6}
 PAIR = {4: Kind.IPV4_PAIR, 6: Kind.IPV6_PAIR}
 ADDRESS_PORT = {4: Kind.IPV4_PORT, 6: Kind.IPV6_PORT}
+
+
+def peer_of(direction: Direction) -> End:
+    """Return the end that rules of a direction select."""
+    return End.DESTINATION if direction is Direction.EGRESS else End.SOURCE
 
 
 def map_name(direction: Direction, family: int) -> str:

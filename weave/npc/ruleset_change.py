@@ -7,12 +7,12 @@ what is new comes before what uses it, and what is dead goes after what used it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from weave.npc.model import Direction
 from weave.npc.ruleset import (
     ADDRESS,
     FAMILIES,
     PAIR,
     Chain,
-    Direction,
     Kind,
     NftSet,
     Ruleset,
