@@ -77,6 +77,10 @@ class Enforcer:
         async with self._lock:
             await self._settle(ruleset)
 
+    def is_intact(self) -> bool:
+        """Tell whether the kernel has our tables as we left them."""
+        return self.loaded is not None and self.kernel.tables() == self._state
+
     async def keep(self) -> None:
         """Restore what somebody else changes; never returns."""
         with Watch() as watch:
@@ -91,7 +95,7 @@ class Enforcer:
 
     async def _repair(self, *, heard: bool) -> None:
         async with self._lock:
-            if self._wanted is None or (self.loaded is not None and not heard and self.kernel.tables() == self._state):
+            if self._wanted is None or (not heard and self.is_intact()):
                 return
             log.warning("our nftables tables are not as we left them; loading them again")
             self.figures.repairs += 1

@@ -3,6 +3,7 @@
 Every change is one transaction; a refused one leaves the kernel as it was.
 """
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import trio
 
 from weave.errors import EnvironmentFailure
+from weave.npc.ruleset_change import ADMISSION_TABLE, POLICY_TABLE
 
 DEADLINE_S = 30.0
 """A full load of a thousand policies takes half a second; a busy machine may take longer."""
@@ -34,6 +36,22 @@ async def load(text: str, started: Callable[[int], None]) -> None:
         raise EnvironmentFailure(f"nft did not answer within {DEADLINE_S:g} s; it is tried again") from exc
     except OSError as exc:
         raise EnvironmentFailure(f"cannot run nft: {exc.strerror}; {ADVICE}") from exc
+
+
+async def counters() -> dict[str, int]:
+    """Return the packets of each counter of our tables, by its name."""
+    found: dict[str, int] = {}
+    for family, name in (POLICY_TABLE, ADMISSION_TABLE):
+        try:
+            with trio.fail_after(DEADLINE_S):
+                done = await trio.run_process(["nft", "-j", "list", "counters", "table", family, name],
+                                              capture_stdout=True, capture_stderr=True, check=False)
+            listed = json.loads(done.stdout or b"{}").get("nftables", [])
+            found |= {f"{family} {item['counter']['name']}": int(item["counter"]["packets"])
+                      for item in listed if "counter" in item}
+        except (OSError, ValueError, KeyError, TypeError, trio.TooSlowError) as exc:
+            raise EnvironmentFailure(f"cannot read the counters of our nftables tables: {exc}; {ADVICE}") from exc
+    return found
 
 
 async def _feed(process: trio.Process, octets: bytes) -> None:

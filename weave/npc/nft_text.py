@@ -77,6 +77,12 @@ def full_text(ruleset: Ruleset, *, bridge: str, ports: str, multicast: bool) -> 
     return "\n".join(lines) + "\n"
 
 
+def empty_text() -> str:
+    """Return what removes both tables."""
+    return "\n".join(f"{verb} table {_at(table)}" for table in (POLICY_TABLE, ADMISSION_TABLE)
+                     for verb in ("add", "delete")) + "\n"
+
+
 def change_text(change: Change) -> str:
     """Return a change as one transaction."""
     lines = [*_sets(change.sets), *_chains(change.chains)]

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 
-from tests.unit.npc.interpreter import Packet, judge
 from tests.unit.npc.random_clusters import OUTSIDE, PORTS, clusters
 from weave.addresses import IPAddress
 from weave.npc.compiler import Compiler, Local
 from weave.npc.evaluator import Connection, Policies
 from weave.npc.evaluator import judge as evaluate
-from weave.npc.model import Cluster, Key, NetworkPolicy, Pod, Protocol, Rule, Selector
+from weave.npc.model import Cluster, Direction, Key, NetworkPolicy, Pod, Protocol, Rule, Selector
 from weave.npc.ruleset import Ruleset
 from weave.npc.ruleset_change import difference
+from weave.npc.ruleset_trace import Packet, passes, trace
 
 
 def everything_local(cluster: Cluster) -> Local:
@@ -47,7 +47,7 @@ def test_rules_decide_as_the_evaluator_does(cluster: Cluster) -> None:
     for packet in packets(cluster):
         connection = Connection(policies.end(packet.source), policies.end(packet.destination), packet.protocol,
                                 packet.port)
-        assert judge(rules, packet).allowed == evaluate(policies, connection).allowed, packet
+        assert passes(rules, packet) == evaluate(policies, connection).allowed, packet
 
 
 @settings(max_examples=40, deadline=None)
@@ -115,5 +115,5 @@ def test_a_refusal_tells_the_policies_that_isolate() -> None:
     cluster = Cluster({Key("default", "a"): pod("a", OUTSIDE[0])}, policies={
         Key("default", name): NetworkPolicy("default", name, Selector(), (), None) for name in ("one", "two")})
     rules = compiled(cluster)
-    [tag] = judge(rules, Packet(OUTSIDE[0] + 5, OUTSIDE[0])).tags
+    [tag] = trace(rules, Packet(OUTSIDE[0] + 5, OUTSIDE[0]), Direction.INGRESS).tags
     assert rules.refusals[tag].words == "default/one, default/two"
