@@ -43,7 +43,8 @@ def test_selectors_are_told_as_kubectl_writes_them(selector, words):
 
 @pytest.mark.parametrize("selector", [
     [], "a=b", {"matchLabels": []}, {"matchLabels": {"": "a"}}, {"matchLabels": {"a": None, "b": 1}},
-    {"matchLabels": {"a": "\x1b[31m"}}, {"matchLabels": {"a": "x" * 64}}, {"matchExpressions": [{"operator": "Exists"}]},
+    {"matchLabels": {"a": "\x1b[31m"}}, {"matchLabels": {"a": "x" * 64}},
+    {"matchExpressions": [{"operator": "Exists"}]},
 ])
 def test_what_is_no_selector_is_refused(selector):
     with pytest.raises(ManifestError):
