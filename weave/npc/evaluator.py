@@ -343,7 +343,7 @@ def _matches_port(port: Port | Unclear, connection: Connection) -> bool:
 
 
 def resolve(port: NamedPort, pod: Pod) -> Iterator[tuple[Protocol, int]]:
-    """Yield what a pod calls so: transports and ports."""
+    """Yield what a pod calls so: transports and ports; nothing for a pod with its host's network, which is no peer."""
     for own in pod.ports:
         if own.name == port.name and port.protocol in (None, own.protocol) and not pod.host_network:
             yield own.protocol, own.port

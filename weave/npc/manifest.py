@@ -6,6 +6,7 @@ is raises `ManifestError`. A policy whose name is known never does: what of it i
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from weave.addresses import IPAddress, parse_address
 from weave.errors import LocalError
@@ -18,6 +19,7 @@ from weave.npc.manifest_fields import (
     number,
     object_name,
     quoted,
+    tame_name,
     text,
     truth,
 )
@@ -101,18 +103,28 @@ def parse_node(manifest: object) -> Node:
 
 def _network_policy(manifest: object) -> NetworkPolicy:
     read = fields(manifest, "the policy")
-    namespace, name, _ = _identity({"metadata": _without_labels(read)})
-    return parse_network_policy(namespace, name, read.get("spec"))
+    metadata = fields(read.get("metadata"), "metadata")
+    namespace, no_namespace = _policy_name(metadata.get("namespace", DEFAULT_NAMESPACE), "metadata.namespace")
+    name, no_name = _policy_name(metadata.get("name"), "metadata.name")
+    policy = parse_network_policy(namespace, name, read.get("spec"))
+    return replace(policy, problems=(*no_namespace, *no_name, *policy.problems))
 
 
 def _cluster_policy(manifest: object) -> ClusterPolicy:
     read = fields(manifest, "the policy")
-    return parse_cluster_policy(object_name(_without_labels(read).get("name"), "metadata.name"), read.get("spec"))
+    name, no_name = _policy_name(fields(read.get("metadata"), "metadata").get("name"), "metadata.name")
+    policy = parse_cluster_policy(name, read.get("spec"))
+    return replace(policy, problems=(*no_name, *policy.problems))
 
 
-def _without_labels(read: Fields) -> Fields:
-    """Return the metadata of a policy; its own labels mean nothing and shall not hinder."""
-    return {key: value for key, value in fields(read.get("metadata"), "metadata").items() if key != "labels"}
+def _policy_name(value: object, where: str) -> tuple[str, Sequence[str]]:
+    """Return a policy's name, and what is wrong with it; only a policy without any name is an error."""
+    try:
+        return object_name(value, where), ()
+    except ManifestError as exc:
+        if not isinstance(value, str):
+            raise
+        return tame_name(value), (f"{exc}; the policy is in force as {tame_name(value)}.",)
 
 
 def _identity(read: Fields) -> tuple[str, str, Mapping[str, str]]:

@@ -12,9 +12,12 @@ from weave.errors import RemoteError
 
 MAX_ITEMS = 10_000
 """Items of a list and keys of an object; the API server's limit of 1.5 MB an object leaves little more."""
+MAX_PARTS = 200_000
+"""Values in a policy, however often the same one: YAML can say a value once and mean it a million times."""
 MAX_TEXT_CHARACTERS = 4096
 SHOWN_CHARACTERS = 64
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.:]*[a-z0-9])?")
+_UNTAMED = re.compile(r"[^-a-z0-9.:]")
 MAX_NAME_CHARACTERS = 253
 MAX_LABEL_KEY_CHARACTERS = 317
 MAX_LABEL_VALUE_CHARACTERS = 63
@@ -79,12 +82,14 @@ def items(value: object, where: str) -> Sequence[object]:
 
 
 def text(value: object, where: str, longest: int = MAX_TEXT_CHARACTERS) -> str:
-    """Return a text; it is an error where there is none."""
+    """Return a text that can be shown to people; it is an error where there is none."""
     if not isinstance(value, str):
         hint = "; put it in quotes" if isinstance(value, int | float) else ""
         raise ManifestError(f"{where} should be a text, not {quoted(value)}{hint}")
     if len(value) > longest:
         raise ManifestError(f"{where} has more than {longest} characters")
+    if not value.isprintable():
+        raise ManifestError(f"{where} has characters that cannot be printed: {quoted(value)}")
     return value
 
 
@@ -112,6 +117,11 @@ def object_name(value: object, where: str) -> str:
     return name
 
 
+def tame_name(name: str) -> str:
+    """Return something like a name that can be printed and put into comments, for a text that is no name."""
+    return _UNTAMED.sub("-", name[:MAX_NAME_CHARACTERS].lower()).strip("-.:") or "nameless"
+
+
 def labels(value: object, where: str) -> dict[str, str]:
     """Return labels, sorted by key."""
     read = fields(value, where)
@@ -127,6 +137,20 @@ def label_key(value: object, where: str) -> str:
     if not key:
         raise ManifestError(f"{where} has an empty key")
     return key
+
+
+def require_bounded(value: object, where: str) -> None:
+    """Raise where an object has too many parts; so every one of those that are read costs little."""
+    parts, waiting = 0, [value]
+    while waiting:
+        inner = waiting.pop()
+        parts += 1
+        if parts > MAX_PARTS or len(waiting) > MAX_PARTS:
+            raise ManifestError(f"{where} has more than {MAX_PARTS} parts")
+        if isinstance(inner, Mapping):
+            waiting.extend(inner.values())
+        elif isinstance(inner, list | tuple):
+            waiting.extend(inner)
 
 
 def only_one(value: object, where: str, known: Sequence[str]) -> tuple[str, object]:

@@ -27,6 +27,7 @@ from weave.npc.manifest_fields import (
     number,
     only_one,
     quoted,
+    require_bounded,
     text,
 )
 from weave.npc.model import (
@@ -62,6 +63,7 @@ def parse_network_policy(namespace: str, name: str, spec: object) -> NetworkPoli
     """Read the spec of a NetworkPolicy; never raises: what is not understood is among the `problems`."""
     problems: list[str] = []
     try:
+        require_bounded(spec, "spec")
         read = fields(spec, "spec")
     except ManifestError as exc:
         return NetworkPolicy(namespace, name, EVERYTHING, (), (), (f"{exc}; it isolates all of its namespace.",))
@@ -213,6 +215,7 @@ def parse_cluster_policy(name: str, spec: object) -> ClusterPolicy:
     """Read the spec of a ClusterNetworkPolicy; never raises: what is not understood is among the `problems`."""
     problems: list[str] = []
     try:
+        require_bounded(spec, "spec")
         read = fields(spec, "spec")
     except ManifestError as exc:
         everything = (_deny_all(str(exc)),)

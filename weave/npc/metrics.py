@@ -13,7 +13,7 @@ from weave.npc.service import Controller
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Figures(Collector):
     """Read the controller when asked."""
 

@@ -5,19 +5,17 @@ before, and says so in the state; at the start nothing is told before every file
 out would open what its author wants closed.
 """
 
-import json
 import logging
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
-import yaml
 
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.npc.manifest import is_known
-from weave.npc.source import Change, Deliver, Identity, Object, Remove, State, Synced, Upsert, identity_of
+from weave.npc.documents import read_objects
+from weave.npc.manifest_fields import ManifestError
+from weave.npc.source import Change, Deliver, Identity, Object, Remove, State, Synced, Upsert
 
 log = logging.getLogger("weave.npc")
 
@@ -28,7 +26,6 @@ MAX_FILE_BYTES = 4 << 20
 """The API server takes objects of 1.5 MiB."""
 
 Stamp = tuple[int, int, int]
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(slots=True)
@@ -118,31 +115,8 @@ def _read(path: Path, stamp: Stamp, known: _File | None) -> _File:
     if stamp[1] > MAX_FILE_BYTES:
         return _File(stamp, before, f"it is larger than {MAX_FILE_BYTES} bytes")
     try:
-        return _File(stamp, _objects(path.read_bytes(), is_json=path.suffix == ".json"))
+        return _File(stamp, read_objects(path.read_bytes(), is_json=path.suffix == ".json"))
     except OSError as exc:
         return _File(stamp, before, exc.strerror or str(exc))
-    except (ValueError, RecursionError, yaml.YAMLError) as exc:
-        return _File(stamp, before, " ".join(str(exc).split())[:200])
-
-
-def _objects(octets: bytes, *, is_json: bool) -> dict[Identity, Object]:
-    documents: Iterable[object] = [json.loads(octets)] if is_json else yaml.load_all(octets, Loader=_Loader)
-    found: dict[Identity, Object] = {}
-    for document in documents:
-        for value in _unpacked(document):
-            identity = identity_of(value)
-            if identity is None or not isinstance(value, dict):
-                raise ValueError("it holds something without kind or metadata.name")
-            if is_known(value):
-                found[identity] = value
-    return found
-
-
-def _unpacked(document: object) -> Iterator[object]:
-    """Give the objects of a document, which may be a list of them, or empty."""
-    if document is None:
-        return
-    if isinstance(document, dict) and isinstance(document.get("items"), list):
-        yield from document["items"]
-    else:
-        yield document
+    except ManifestError as exc:
+        return _File(stamp, before, str(exc))

@@ -69,6 +69,9 @@ def _is_port(wanted, server, protocol, port):
 
 
 def _named(server):
+    """Ports of the host's network have no names: they are the node's, whoever listens there."""
+    if server["spec"].get("hostNetwork"):
+        return []
     return [(one.get("name"), one.get("protocol", "TCP"), one["containerPort"])
             for container in server["spec"]["containers"] for one in container["ports"]]
 

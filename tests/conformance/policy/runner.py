@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from tests.conformance.policy.case import Case, Probe, World, apply, expected
 from tests.conformance.policy.naive import allows
+from weave.addresses import IPAddress
+from weave.npc.compiler import Compiler, Local
 from weave.npc.evaluator import Policies, connect, judge
 from weave.npc.manifest import gather, parse
 from weave.npc.model import Cluster, Key, Protocol
+from weave.npc.ruleset_trace import Packet, passes
 
 Engine = Callable[[World, Sequence[Probe]], Mapping[Probe, bool]]
 
@@ -33,7 +36,19 @@ def by_naive_matcher(world: World, probes: Sequence[Probe]) -> Mapping[Probe, bo
             for probe in probes}
 
 
-ENGINES: Mapping[str, Engine] = {"evaluator": by_evaluator, "naive matcher": by_naive_matcher}
+def by_compiler(world: World, probes: Sequence[Probe]) -> Mapping[Probe, bool]:
+    """Judge by the ruleset, worked out without a kernel; an end without an address of its own is its node's."""
+    known = cluster(world)
+    rules = Compiler().compile(known, Local({key: pod.addresses for key, pod in known.pods.items()}))
+
+    def address(end: str) -> IPAddress:
+        return known.pods[Key(*end.split("/"))].addresses[0]
+
+    return {probe: passes(rules, Packet(address(probe.source), address(probe.destination), Protocol(probe.protocol),
+                                        probe.port)) for probe in probes}
+
+
+ENGINES: Mapping[str, Engine] = {"evaluator": by_evaluator, "naive matcher": by_naive_matcher, "compiler": by_compiler}
 
 
 @dataclass(frozen=True, slots=True)
