@@ -117,10 +117,15 @@ def gateway_subnets(conf: NetConf, addresses: Sequence[Wish], host: Host) -> tup
 def routes_of(conf: NetConf, gateways: Mapping[int, IPAddress], previous: Result | None) -> tuple[Route, ...]:
     """Return the routes of a container; `gateways` are those that serve where a route names none."""
     if conf.ipam.routes is not None:
-        return tuple(Route(route.destination, route.gateway or gateways.get(route.destination.version), route.options)
-                     for route in conf.ipam.routes)
+        return completed(conf.ipam.routes, gateways)
     if conf.is_default_gateway is False:
         return ()
     before = () if previous is None else previous.routes
     return tuple(Route(EVERYWHERE[family], gateways[family]) for family in sorted(gateways)
                  if not has_default_route(before, family))
+
+
+def completed(routes: Sequence[Route], gateways: Mapping[int, IPAddress]) -> tuple[Route, ...]:
+    """Return the routes, each with a gateway where there is one of its family."""
+    return tuple(Route(route.destination, route.gateway or gateways.get(route.destination.version), route.options)
+                 for route in routes)

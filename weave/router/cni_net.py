@@ -54,7 +54,8 @@ class NetPlugin:
             given = await self._delegated(call, undo)
             wishes = plan.wishes_of(call, self._host) if given is None else _as_wishes(given)
             gateways = await self._gateways(call, wishes, given)
-            routes = plan.routes_of(conf, gateways, conf.previous) if given is None else given.routes
+            routes = (plan.routes_of(conf, gateways, conf.previous) if given is None
+                      else plan.completed(given.routes, gateways))
             attachment = await self._containers.attach(self._spec(call, wishes, routes))
             undo.push_async_callback(self._containers.detach, DetachSpec(call.container, call.interface))
             await self._shape(call)
