@@ -12,12 +12,13 @@ from weave.addresses import IPInterface
 from weave.errors import LocalError
 from weave.net import attaching, host, limits, naming
 from weave.net.attaching import Cable
-from weave.net.model import Attachment, AttachRequest, DatapathConfig, Mac, Packed
+from weave.net.model import Attachment, AttachRequest, DatapathConfig, InsideState, Mac, Packed
 from weave.net.namespace import identity, namespace, run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
 from weave.net.port_guard import Port
 from weave.net.port_guarding import PortGuard
+from weave.net.shaping import Limit
 
 Key = tuple[str, str]
 """Container and interface."""
@@ -125,6 +126,21 @@ class Cables:
         if known is not None:
             kept = tuple(item for item in known.attachment.addresses if item not in addresses)
             self._known[container, interface] = replace(known, attachment=replace(known.attachment, addresses=kept))
+
+    async def inspect(self, container: str, interface: str, netns: Path, bridge: int) -> InsideState | None:
+        """Return an attachment as the kernel has it; None where it is not there."""
+        near = naming.host_interface(container, interface)
+        with namespace(netns) as descriptor:
+            async with self._socket() as socket:
+                return await run_there_async(
+                    descriptor, lambda _: attaching.inspect(near, interface, bridge, socket))
+
+    async def shape(self, container: str, interface: str, netns: Path, limits: tuple[Limit, Limit]) -> None:
+        """Limit the bandwidth to and from a container."""
+        near = naming.host_interface(container, interface)
+        with namespace(netns) as descriptor:
+            async with self._socket() as socket:
+                await run_there_async(descriptor, lambda _: attaching.shape(near, interface, *limits, socket))
 
     @asynccontextmanager
     async def _socket(self) -> AsyncIterator[Netlink]:
