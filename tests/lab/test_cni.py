@@ -5,6 +5,7 @@
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -15,18 +16,27 @@ import pytest
 
 from tests.conformance.cni.plugin import Container, Plugin, container, nothing_leaks, sweep_namespaces
 from tests.conformance.cni.plugins import REFERENCE, SHIM
-from tests.lab.world import LAB, World, world
+from tests.lab.world import LAB, Box, World, world
 from weave.lab import kernel
-from weave.lab.names import namespace
+from weave.lab.names import SWITCH, UNDERLAY, namespace
 
 pytestmark = LAB
 VERSION = "1.1.0"
+OUTSIDE = UNDERLAY.network_address + 252
+"""An address of the underlay that knows nothing of containers."""
+WHO_IS_THERE = """
+import socket, sys
+server = socket.create_server((sys.argv[1], 7000))
+server.settimeout(20)
+print("ready", flush=True)
+print(server.accept()[1][0], flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[World]:
     sweep_namespaces()
-    with world("cni", 2, ()) as made:
+    with world("cni", 2, ("--no-masq-local",)) as made:
         yield made
 
 
@@ -188,6 +198,40 @@ def test_ipam_alone_gives_checks_collects_and_releases(hosts: World, programs: P
         assert f"{stale.ident}/eth0" not in held_on(hosts)
         stale.later("CHECK").check_failure(101)
         kept.later("CHECK").check_success()
+
+
+@pytest.fixture
+def outside(hosts: World) -> Iterator[str]:
+    """Give a place on the underlay that sends by h1 to containers."""
+    switch = namespace(hosts.lab.name, SWITCH)
+    address = f"{OUTSIDE}/{UNDERLAY.prefixlen}"
+    kernel.run("ip", "-n", switch, "address", "add", address, "dev", "br0")
+    kernel.run("ip", "-n", switch, "route", "add", "10.32.0.0/12", "via", str(UNDERLAY.network_address + 1))
+    yield switch
+    kernel.run("ip", "-n", switch, "address", "del", address, "dev", "br0")
+
+
+def seen_by(box: Box, address: str, client: str) -> str:
+    """Connect to a container and return who it says is there."""
+    with box.running(sys.executable, "-ISc", WHO_IS_THERE, address) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        connect = f"import socket; socket.create_connection(({address!r}, 7000), 10).close()"
+        kernel.run(*kernel.inside(client, sys.executable, "-ISc", connect))
+        return server.stdout.readline().strip()
+
+
+def test_containers_here_see_clients_outside_and_those_elsewhere_see_the_host(
+        plugin: Plugin, hosts: World, outside: str) -> None:
+    with added(plugin) as here, hosts.box("h2", "there") as there:
+        address = here.result["ips"][0]["address"].partition("/")[0]
+        shown = kernel.inside(plugin.host, "nft", "list", "table", "inet", "weave_nat")
+        hosts.until(lambda: kernel.run(*shown), lambda text: f" {address} " in text, "clients' addresses are not kept")
+        assert seen_by(Box(str(here.netns)), address, outside) == str(OUTSIDE)
+        remote = hosts.attach("h2", there)[0].partition("/")[0]
+        hosts.wait("h1", lambda seen: any(row["ContainerID"] == there.netns for row in seen["Endpoints"]), "endpoint")
+        gateway = here.result["ips"][0]["gateway"]
+        assert seen_by(there, remote, outside) == gateway
 
 
 # -- many, and none ------------------------------------------------------------------------------------------------
