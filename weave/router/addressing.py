@@ -11,7 +11,7 @@ import trio
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.errors import Conflict, FeatureOff, NotFound
 from weave.api.wishes import AnyIn, Exactly, Wish
-from weave.ipam import AddressNotHeld, AddressTaken, IpamService
+from weave.ipam import AddressNotHeld, AddressTaken, Allocators
 from weave.net import Datapath
 
 EXPOSE_IDENT = "weave:expose"
@@ -21,8 +21,8 @@ EXPOSE_IDENT = "weave:expose"
 class Addressing:
     """Own the way from a wish to an address."""
 
-    def __init__(self, ipam: IpamService | None, datapath: Datapath, default_subnet: IPNetwork | None) -> None:
-        self.default_subnet = default_subnet
+    def __init__(self, ipam: Allocators | None, datapath: Datapath, default_subnets: Sequence[IPNetwork]) -> None:
+        self.default_subnet = default_subnets[0] if default_subnets else None
         self._ipam = ipam
         self._datapath = datapath
         self.bridge: IPInterface | None = None
@@ -31,7 +31,12 @@ class Addressing:
         self._bridge_lock = trio.Lock()
 
     @property
-    def ipam(self) -> IpamService:
+    def has_range(self) -> bool:
+        """Say whether this router manages addresses."""
+        return self._ipam is not None
+
+    @property
+    def ipam(self) -> Allocators:
         """Return the allocator; raise `FeatureOff` where this router manages no addresses."""
         if self._ipam is None:
             raise FeatureOff("this router manages no addresses (--ipalloc-range none); name one, like 10.32.0.5/12")
