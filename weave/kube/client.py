@@ -11,9 +11,10 @@ import socket
 import ssl
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import httpx2
+import trio
 
 from weave.errors import EnvironmentFailure, LocalError, RemoteError
 from weave.kube import limits
@@ -26,6 +27,7 @@ from weave.kube.resource import Resource, mapping, text
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+CLOSE_DEADLINE_S = 2.0
 Query = Mapping[str, str]
 _SOCKET_OPTIONS = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -105,7 +107,7 @@ class Client:
         silence = httpx2.Timeout(None, connect=limits.CONNECT_DEADLINE_S, read=request.deadline_s)
         async with (
             self._stream("GET", resource.path(), query=query, timeout=silence) as response,
-            aclosing(_raw(response)) as pieces,
+            _pieces(response) as pieces,
             aclosing(_lines(pieces, f"watching {resource.plural}")) as lines,
         ):
             yield lines
@@ -149,16 +151,27 @@ async def _lines(pieces: AsyncIterator[bytes], what: str) -> AsyncGenerator[byte
             yield line
 
 
-def _raw(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """Return the octets of a body as they come; the library's iterator must be closed where it is left early."""
+@asynccontextmanager
+async def _pieces(response: httpx2.Response) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Give the octets of a body as they come.
+
+    Where it is left early the connection is closed first and the rest asked for then, so that the library's nested
+    generators come to their own end instead of being collected as garbage.
+    """
     pieces = response.aiter_raw()
-    assert isinstance(pieces, AsyncGenerator)
-    return pieces
+    try:
+        yield pieces
+    finally:
+        with trio.move_on_after(CLOSE_DEADLINE_S, shield=True):
+            await response.aclose()
+            with suppress(httpx2.HTTPError, httpx2.StreamError):
+                async for _ in pieces:
+                    pass
 
 
 async def _body(response: httpx2.Response, limit: int, what: str) -> bytes:
     body = bytearray()
-    async with aclosing(_raw(response)) as pieces:
+    async with _pieces(response) as pieces:
         async for data in pieces:
             if len(body) + len(data) > limit:
                 raise ApiFailure(what, TOO_LARGE, f"the answer is longer than {limit} octets")

@@ -90,8 +90,8 @@ def test_lost_record_is_restored_from_the_note():
 def test_member_joins_a_record_that_another_restored():
     old = record_of("p", "q")
     restored = replace(old, birth="restored", members={"q": old.members["q"]})
-    wanted = Write(admit(restored, "p", "np"), registers=True)
-    assert decide(situation(record=restored, note=member_note(old))) == wanted
+    expected = Write(admit(restored, "p", "np"), registers=True)
+    assert decide(situation(record=restored, note=member_note(old))) == expected
 
 
 def test_new_node_begins_no_second_ring_while_others_run():
