@@ -59,6 +59,7 @@ class Settings:
     bridge: str
     mtu: int | None
     multicast_route: bool
+    guard_sources: bool
     state_dir: Path
     socket: Path
     metrics: tuple[str, int] | None
@@ -133,6 +134,8 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
     add("--bridge", metavar="NAME", default="weave", help="bridge of the containers (default: %(default)s)")
     add("--mtu", type=int, metavar="BYTES", help="MTU of the overlay (default: that of the underlay less VXLAN's)")
     add("--vxlan-port", type=int, default=DEFAULT_VXLAN_PORT, help="UDP port of VXLAN (default: %(default)s)")
+    add("--no-source-guard", action="store_true",
+        help="let containers send from any MAC and address, not only from their own")
     add("--no-multicast-route", action="store_true", help="do not send containers' multicast over this network")
     add("--state-dir", metavar="DIR", help=f"where the state is kept (WEAVE_STATE_DIR; {DEFAULT_STATE_DIR})")
     add("--socket", metavar="PATH", help=f"where the control API listens (WEAVE_SOCKET; {DEFAULT_SOCKET})")
@@ -172,6 +175,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         bridge=given.bridge,
         mtu=None if given.mtu is None else _at_least(given.mtu, 576, "--mtu"),
         multicast_route=not given.no_multicast_route,
+        guard_sources=not given.no_source_guard,
         state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),
         socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
         metrics=_metrics_address(given.metrics_addr),

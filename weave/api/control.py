@@ -40,6 +40,16 @@ class AttachSpec:
     multicast_route: bool = True
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What policy and people know it by; added to those it has."""
+    hairpin: bool = True
+    """It may reach itself by way of the bridge, as a client of a service that it is behind."""
+    routes: tuple[tuple[IPNetwork, IPAddress | None], ...] = ()
+    """Destinations and gateways, beside what the flags above say."""
+    optional_routes: tuple[tuple[IPNetwork, IPAddress | None], ...] = ()
+    """Left out where the container reaches that destination by another interface already."""
+    network: str | None = None
+    """Name of the CNI network on whose behalf."""
+    must_be_new: bool = False
+    """Refuse with `Conflict` where the interface is there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,10 @@ class Attachment:
     """The bridge's address where the host is exposed."""
     fqdns: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    network: str | None = None
+    """Name of the CNI network it was added for; None where somebody attached it by hand."""
+    left_out: tuple[IPNetwork, ...] = ()
+    """Destinations of optional routes that it did not get; known when it was just attached."""
 
 
 class Control(Protocol):
@@ -142,6 +156,12 @@ class Control(Protocol):
 
     async def hide(self, wishes: Sequence[Wish]) -> Sequence[IPInterface]:
         """Take the host off the network (no wish: altogether); return the addresses removed."""
+
+    async def cni(self, plugin: str, octets: bytes) -> tuple[int, str]:
+        """Answer what a container runtime asks of a CNI plugin: how its executable ends, and what it prints.
+
+        What the octets are is said in `weave.cni.request`; whatever goes wrong is an answer too.
+        """
 
     # Names
 

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
         BridgeState,
         DatapathConfig,
         Endpoint,
+        InsideState,
         Remote,
         Route,
     )
+    from weave.net.shaping import Limit
 
-__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "Remote", "Route"]
+__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "InsideState",
+           "Limit", "Remote", "Route"]
+_HOMES = {"Datapath": "datapath", "Limit": "shaping"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("weave.net.datapath" if name == "Datapath" else "weave.net.model"), name)
+    return getattr(import_module(f"weave.net.{_HOMES.get(name, 'model')}"), name)

@@ -20,6 +20,7 @@ from weave.net.netlink.constants import (
 )
 from weave.net.netlink.messages import ADDRESS, NEIGHBOUR, PROTOCOL
 from weave.net.netlink.readings import read_link, read_neighbour
+from weave.net.port_guard import TABLE as PORT_TABLE
 
 NFNL_SUBSYS_NFTABLES = 10
 NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM = 2, 5, 8, 11, 14
@@ -27,7 +28,7 @@ NFTA_TABLE = 1
 """The name of the table has this number in tables, chains, rules, sets and elements alike."""
 NFGENMSG_BYTES = 4
 _NFT_REMOVALS = frozenset({NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM})
-_OUR_TABLES = frozenset({GUARD_TABLE, NAT_TABLE})
+_OUR_TABLES = frozenset({GUARD_TABLE, NAT_TABLE, PORT_TABLE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ class Addressing:
         self._bridge_lock = trio.Lock()
 
     @property
+    def has_range(self) -> bool:
+        """Say whether this router manages addresses."""
+        return self._ipam is not None
+
+    @property
     def ipam(self) -> Allocators:
         """Return the allocator; raise `FeatureOff` where this router manages no addresses."""
         if self._ipam is None:

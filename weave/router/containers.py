@@ -17,15 +17,17 @@ from store import Store
 from store.changes import Delete, Put
 from weave.addresses import IPAddress, IPInterface, parse_interface
 from weave.api.control import DEFAULT_INTERFACE, Attachment, AttachSpec, DetachSpec
-from weave.api.errors import NotFound
+from weave.api.errors import Conflict, NotFound
 from weave.api.wishes import Exactly, Wish
 from weave.errors import EnvironmentFailure, LocalError, WeaveError
 from weave.labels import check_labels
 from weave.logs import fields
-from weave.net import AttachRequest, Datapath, Endpoint
+from weave.net import AttachRequest, Datapath, Endpoint, Route
 from weave.router.addressing import Addressing, is_wished
+from weave.router.admission import Admission
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
+from weave.router.undoing import undoing
 from weave.wire import expect_list, expect_map, expect_str, pack, unpack
 
 log = logging.getLogger("weave.containers")
@@ -33,7 +35,6 @@ log = logging.getLogger("weave.containers")
 TABLE = "router.containers"
 SWEEP_INTERVAL_S = 2.0
 """How long the address and the name of a container that vanished without a word live on."""
-UNDO_DEADLINE_S = 10.0
 
 
 @dataclass(slots=True)
@@ -64,12 +65,13 @@ class Containers:
     """Own the attachments of this host."""
 
     def __init__(self, *, store: Store, datapath: Datapath, addressing: Addressing, naming: Naming,
-                 announcer: Announcer) -> None:
+                 announcer: Announcer, admission: Admission) -> None:
         self._store = store
         self._datapath = datapath
         self._addressing = addressing
         self._naming = naming
         self._announcer = announcer
+        self._admission = admission
         self._attached: dict[tuple[str, str], Attachment] = {}
         self._turnstile = _Turnstile()
         self._orphans: list[tuple[str, IPInterface]] = []
@@ -130,33 +132,65 @@ class Containers:
                 log.warning("cannot look for containers that are gone", extra=fields(reason=exc))
 
     async def attach(self, spec: AttachSpec) -> Attachment:
-        """Put a container on the network; undo everything when any step fails."""
-        async with self._turnstile.pass_through(spec.container), AsyncExitStack() as undo:
-            before = self._attached.get((spec.container, spec.interface))
+        """Put a container on the network; undo everything when any step fails, or when nobody waits any more."""
+        async with self._turnstile.pass_through(spec.container), undoing() as undo:
+            before = await self._present(spec)
             held = () if before is None else before.addresses
             addresses = await self._acquire(spec, held, undo)
-            gateway = await self._addressing.bridge_address() if spec.default_route or self._naming.enabled else None
-            done = await self._datapath.attach(AttachRequest(
-                container=spec.container, netns=spec.netns, interface=spec.interface,
-                addresses=tuple(sorted({*held, *addresses}, key=_by_value)), mac=spec.mac, mtu=spec.mtu,
-                gateway=gateway.ip if gateway is not None and spec.default_route else None,
-                multicast_route=spec.multicast_route,
-            ))
+            attachment = await self._plug_in(spec, before, tuple(sorted({*held, *addresses}, key=_by_value)), undo)
+            await self._remember(attachment)
             if before is None:
-                undo.push_async_callback(self._datapath.detach, spec.container, spec.interface)
-            attachment = Attachment(
-                container=spec.container, interface=spec.interface, mac=done.mac, addresses=done.addresses,
-                mtu=done.mtu, netns=spec.netns, gateway=gateway.ip if gateway is not None else None,
-                fqdns=tuple(sorted({*spec.fqdns, *(() if before is None else before.fqdns)})),
-                labels=check_labels({**({} if before is None else before.labels), **spec.labels}),
-            )
-            await self._record(attachment, undo)
-            self._announcer.announce(_endpoint(attachment))
-            self._attached[attachment_key(attachment)] = attachment
-            undo.pop_all()
+                undo.push_async_callback(self._drop, attachment)
+            await self._admission.wait(attachment.container, [address.ip for address in addresses])
         log.info("attached", extra=fields(container=spec.container, interface=spec.interface, mac=attachment.mac,
                                           addresses=",".join(map(str, attachment.addresses))))
         return replace(attachment, addresses=tuple(addresses))
+
+    async def _present(self, spec: AttachSpec) -> Attachment | None:
+        """Return the attachment that is completed; where a new one is asked for, clear away one that is dead."""
+        before = self._attached.get((spec.container, spec.interface))
+        if before is None or not spec.must_be_new:
+            return before
+        await self.refuse_living(spec.container, spec.interface)
+        await self._drop(before)
+        return None
+
+    async def refuse_living(self, container: str, interface: str) -> None:
+        """Raise `Conflict` where this interface is on the bridge."""
+        key = (container, interface)
+        if key in self._attached and any(key == (found.container, found.interface)
+                                         for found in await self._datapath.attachments()):
+            raise Conflict(f"{interface} of container {container} is attached already; detach it first")
+
+    async def _plug_in(self, spec: AttachSpec, before: Attachment | None, addresses: tuple[IPInterface, ...],
+                       undo: AsyncExitStack) -> Attachment:
+        """Make or complete the cable; return what the container has now."""
+        gateway = await self._addressing.bridge_address() if spec.default_route or self._naming.enabled else None
+        done = await self._datapath.attach(AttachRequest(
+            container=spec.container, netns=spec.netns, interface=spec.interface, addresses=addresses,
+            mac=spec.mac, mtu=spec.mtu, multicast_route=spec.multicast_route, hairpin=spec.hairpin,
+            gateway=gateway.ip if gateway is not None and spec.default_route else None,
+            routes=tuple(Route(destination, via) for destination, via in spec.routes),
+            optional_routes=tuple(Route(destination, via) for destination, via in spec.optional_routes),
+        ))
+        if before is None:
+            undo.push_async_callback(self._datapath.detach, spec.container, spec.interface)
+        names, labels, network = ((), {}, None) if before is None else (before.fqdns, before.labels, before.network)
+        return Attachment(
+            container=spec.container, interface=spec.interface, mac=done.mac, addresses=done.addresses,
+            mtu=done.mtu, netns=spec.netns, gateway=gateway.ip if gateway is not None else None,
+            fqdns=tuple(sorted({*spec.fqdns, *names})), labels=check_labels({**labels, **spec.labels}),
+            network=spec.network or network, left_out=tuple(route.destination for route in done.left_out),
+        )
+
+    async def _remember(self, attachment: Attachment) -> None:
+        """Make the record and the names durable in one write, then tell everybody."""
+        names = [] if not attachment.fqdns else self._naming.registration(
+            attachment.container, attachment.fqdns, [address.ip for address in attachment.addresses])
+        await self._store.commit([Put(TABLE, _row_key(attachment), _encode(attachment)), *names])
+        self._naming.spread(names)
+        self._announcer.announce(_endpoint(attachment))
+        self._attached[attachment_key(attachment)] = attachment
 
     async def detach(self, spec: DetachSpec) -> list[IPInterface]:
         """Take a container, or some of its addresses, off the network; return the addresses removed."""
@@ -199,20 +233,13 @@ class Containers:
                 undo.push_async_callback(self._undo_release, ident, address.ip)
         return addresses
 
-    async def _record(self, attachment: Attachment, undo: AsyncExitStack) -> None:
-        for fqdn in attachment.fqdns:
-            for address in attachment.addresses:
-                await self._naming.add(attachment.container, fqdn, address.ip)
-                undo.push_async_callback(self._naming.remove, attachment.container, fqdn, address.ip)
-        await self._store.commit([Put(TABLE, _row_key(attachment), _encode(attachment))])
-
     async def _drop(self, attachment: Attachment) -> None:
         """Forget one attachment everywhere; every step is done whatever became of the others."""
         self._announcer.withdraw(attachment.mac)
         self._attached.pop(attachment_key(attachment), None)
-        await self._store.commit([Delete(TABLE, _row_key(attachment))])
-        for address in attachment.addresses:
-            await self._naming.remove(attachment.container, None, address.ip)
+        names = self._naming.removal(attachment.container, [address.ip for address in attachment.addresses])
+        await self._store.commit([Delete(TABLE, _row_key(attachment)), *names])
+        self._naming.spread(names)
         await self._datapath.detach(attachment.container, attachment.interface)
         await self._release(attachment.container, attachment.interface)
 
@@ -223,12 +250,10 @@ class Containers:
             return
 
     async def _undo_release(self, ident: str, address: IPAddress) -> None:
-        with trio.move_on_after(UNDO_DEADLINE_S) as scope:
-            scope.shield = True
-            try:
-                await self._addressing.release(ident, address)
-            except WeaveError as exc:
-                log.warning("address of a failed attach is not free yet", extra=fields(ident=ident, reason=exc))
+        try:
+            await self._addressing.release(ident, address)
+        except NotFound:
+            return
 
 
 def attachment_key(attachment: Attachment) -> tuple[str, str]:
@@ -254,14 +279,14 @@ def _encode(attachment: Attachment) -> bytes:
         "container": attachment.container, "interface": attachment.interface, "mac": attachment.mac,
         "addresses": [str(address) for address in attachment.addresses], "mtu": attachment.mtu,
         "netns": None if attachment.netns is None else str(attachment.netns), "fqdns": list(attachment.fqdns),
-        "labels": dict(attachment.labels),
+        "labels": dict(attachment.labels), "network": attachment.network,
     })
 
 
 def _decode(row: bytes) -> Attachment:
     try:
         body = expect_map(unpack(row), "an attachment")
-        netns, mtu = body.get("netns"), body.get("mtu")
+        netns, mtu, network = body.get("netns"), body.get("mtu"), body.get("network")
         return Attachment(
             container=expect_str(body.get("container"), "container"),
             interface=expect_str(body.get("interface"), "interface"),
@@ -273,6 +298,7 @@ def _decode(row: bytes) -> Attachment:
             fqdns=tuple(expect_str(item, "name") for item in expect_list(body.get("fqdns"), "names")),
             labels=check_labels({expect_str(key, "label"): expect_str(value, "label")
                                  for key, value in expect_map(body.get("labels", {}), "labels").items()}),
+            network=network if isinstance(network, str) else None,
         )
     except WeaveError as exc:
         raise LocalError(f"a container's record in the state file is damaged ({exc}); "

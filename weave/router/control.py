@@ -188,6 +188,10 @@ class RouterControl:
         """Take the host off the network."""
         return await self._parts.exposure.hide(wishes)
 
+    async def cni(self, plugin: str, octets: bytes) -> tuple[int, str]:
+        """Answer a container runtime."""
+        return await self._parts.cni.answer(plugin, octets)
+
     # -- names ----------------------------------------------------------------------------------------------------
 
     async def add_name(self, container: str, fqdn: str, address: IPAddress) -> None:

@@ -15,8 +15,10 @@ import trio
 
 from store import Store, StoreError, StoreLocked, open_store
 from weave import __version__
+from weave.addresses import IPNetwork
 from weave.api.app import Statistics
 from weave.api.server import serve, serve_public
+from weave.cni.plan import Host
 from weave.dns import Catalogue, DnsConfig, DnsServer
 from weave.errors import EnvironmentFailure, LocalError
 from weave.ipam import Allocators, IpamService
@@ -29,16 +31,23 @@ from weave.mesh.service import MeshService, ServiceConfig
 from weave.mesh.verifier import KeyVerifier
 from weave.names import PeerName
 from weave.net import Datapath, DatapathConfig
-from weave.router import endpoints, naming
+from weave.router import endpoints, naming, spool
 from weave.router.addressing import Addressing
+from weave.router.admission import Admission
 from weave.router.announce import Announcer
+from weave.router.cni import CniServer
+from weave.router.cni_ipam import IpamPlugin
+from weave.router.cni_net import NetPlugin
 from weave.router.containers import Containers
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
 from weave.router.fabric import Fabric
 from weave.router.generations import Generations
+from weave.router.leases import Leases
 from weave.router.naming import Naming
 from weave.router.persister import Persister
+from weave.router.readiness import Readiness
+from weave.router.spool import Spool
 from weave.router.state import SelfState, load_self
 from weave.settings import Settings
 from weave.systemd import READY, STOPPING, notify
@@ -109,7 +118,7 @@ class Router:
 
     def _datapath_config(self, me: PeerName) -> DatapathConfig:
         return DatapathConfig(peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu,
-                              port=self._settings.vxlan_port)
+                              port=self._settings.vxlan_port, guard_sources=self._settings.guard_sources)
 
     async def _run_with(self, store: Store, psks: tuple[bytes, ...]) -> None:
         state = await load_self(store)
@@ -164,8 +173,22 @@ class Parts:
         self.exposure = Exposure(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
                                  announcer=self.announcer)
         self.containers = Containers(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
-                                     announcer=self.announcer)
+                                     announcer=self.announcer, admission=Admission(datapath))
+        self.leases = Leases(store, self.addressing)
+        self.spool = Spool(settings.socket.parent / spool.DIRECTORY)
+        self.cni = self._cni_server(ranges)
         self.control = RouterControl(self, settings, store, me, uid)
+
+    def _cni_server(self, ranges: tuple[IPNetwork, ...]) -> CniServer:
+        settings = self._settings
+        host = Host(bridge=settings.bridge, ranges=ranges, default_subnets=settings.default_subnets,
+                    domain=settings.dns_domain if settings.dns else "")
+        readiness = Readiness(self.addressing, lambda: self.fabric.failure)
+        return CniServer(plugins={
+            "weave-net": NetPlugin(host=host, datapath=self.datapath, addressing=self.addressing,
+                                   exposure=self.exposure, containers=self.containers, readiness=readiness),
+            "weave-ipam": IpamPlugin(host=host, addressing=self.addressing, leases=self.leases, readiness=readiness),
+        }, forget_spooled=self.spool.forget)
 
     async def start(self, nursery: trio.Nursery, router: Router) -> None:
         """Start every part in the order in which they need each other; ready when this returns."""
@@ -189,11 +212,14 @@ class Parts:
         await self.naming.recover()
         await self.exposure.recover()
         await self.containers.recover()
+        await self.leases.recover()
         self._peers_changed()
         await nursery.start(self.fabric.run)
         await nursery.start(self.fabric.tend)
         await nursery.start(self.containers.sweep)
         await nursery.start(self.containers.claim_orphans)
+        await nursery.start(self.leases.sweep)
+        await nursery.start(self.spool.run, self.cni)
         statistics = Statistics()
         await nursery.start(partial(serve, self.control, self._settings.socket, statistics=statistics))
         if self._settings.metrics is not None:

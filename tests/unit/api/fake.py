@@ -44,6 +44,7 @@ class FakeControl:
     surrendered: bool = False
     masquerade: bool | None = None
     generation: int = 7
+    asked: list[tuple[str, bytes]] = field(default_factory=list)
     specs: list[AttachSpec] = field(default_factory=list)
 
     def report(self) -> Report:
@@ -128,6 +129,10 @@ class FakeControl:
 
     def attachments(self) -> Sequence[Attachment]:
         return [self.attached[key] for key in sorted(self.attached)]
+
+    async def cni(self, plugin: str, octets: bytes) -> tuple[int, str]:
+        self.asked.append((plugin, octets))
+        return 3, '{"code": 100}'
 
     async def endpoints(self, after: int | None) -> tuple[int, Sequence[EndpointReport]]:
         while after == self.generation:

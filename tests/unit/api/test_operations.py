@@ -59,6 +59,7 @@ CASES: list[tuple[str, str, object, int, str]] = [
      200, '"mac": "02:42:ac:11:00:02"'),
     ("PUT", "/attachment/c2", {"pid": 7, "labels": ["app=web"]}, 200, '"labels": {"app": "web"}'),
     ("PUT", "/attachment/c2", {"pid": 7, "labels": ["app"]}, 400, "write it like app=web"),
+    ("POST", "/cni/weave-net", {"any": "octets"}, 200, '3\n{"code": 100}'),
     ("GET", "/endpoints", None, 200, '"generation": 7'),
     ("GET", "/endpoints?after=6", None, 200, '"labels": {"app": "web"}'),
     ("GET", "/endpoints?after=-1", None, 400, "number"),
