@@ -14,7 +14,7 @@ from functools import partial
 import trio
 
 from weave import logs
-from weave.errors import EnvironmentFailure, LocalError, WeaveError
+from weave.errors import EnvironmentFailure, WeaveError
 from weave.npc import nft
 from weave.npc.enforcer import Options
 from weave.npc.kernel import Kernel
@@ -55,7 +55,8 @@ async def _run(settings: Settings) -> None:
     source, mode = make_source(settings)
     with Kernel() as kernel:
         controller = Controller(source, settings.socket, mode, kernel,
-                                Options(bridge=settings.bridge, multicast=settings.multicast))
+                                Options(bridge=settings.bridge, multicast=settings.multicast),
+                                settings.node_name or "")
         async with trio.open_nursery() as nursery:
             await nursery.start(_obey_signals, nursery.cancel_scope)
             await nursery.start(partial(serve_unix, controller, settings.status_socket))
@@ -70,7 +71,10 @@ def make_source(settings: Settings) -> tuple[Source, Mode]:
     """Return where policy comes from, and who knows the pods then."""
     if settings.policy_dir is not None:
         return DirectorySource(settings.policy_dir), Mode.CONTAINERS
-    raise LocalError("say where policies come from: weave-npc --policy-dir DIR")
+    from weave.kube.config import discover  # the HTTP library takes a while: hosts without Kubernetes do without it
+    from weave.npc.source_kubernetes import KubernetesSource
+
+    return KubernetesSource(discover(os.environ, settings.kubeconfig)), Mode.KUBERNETES
 
 
 async def _obey_signals(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
