@@ -13,8 +13,8 @@ from functools import partial
 
 import trio
 
-from weave import logs
-from weave.errors import EnvironmentFailure, LocalError, WeaveError
+from weave import __version__, logs
+from weave.errors import EnvironmentFailure, WeaveError
 from weave.npc import nft
 from weave.npc.enforcer import Options
 from weave.npc.kernel import Kernel
@@ -70,7 +70,13 @@ def make_source(settings: Settings) -> tuple[Source, Mode]:
     """Return where policy comes from, and who knows the pods then."""
     if settings.policy_dir is not None:
         return DirectorySource(settings.policy_dir), Mode.CONTAINERS
-    raise LocalError("say where policies come from: weave-npc --policy-dir DIR")
+    from weave.kube.client import open_client
+    from weave.kube.config import discover
+    from weave.npc.source_kubernetes import COMPONENT, KubernetesSource
+
+    config = discover(os.environ, settings.kubeconfig)
+    connect = partial(open_client, config, f"{COMPONENT}/{__version__}")
+    return KubernetesSource(connect, settings.node_name or os.uname().nodename), Mode.KUBERNETES
 
 
 async def _obey_signals(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
