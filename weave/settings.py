@@ -60,6 +60,8 @@ class Settings:
     mtu: int | None
     multicast_route: bool
     guard_sources: bool
+    keep_sources: bool
+    """Containers here see the addresses of clients outside, though their subnet is masqueraded."""
     state_dir: Path
     socket: Path
     metrics: tuple[str, int] | None
@@ -137,6 +139,8 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
     add("--no-source-guard", action="store_true",
         help="let containers send from any MAC and address, not only from their own")
     add("--no-multicast-route", action="store_true", help="do not send containers' multicast over this network")
+    add("--no-masq-local", action="store_true",
+        help="let containers of this host see the addresses of clients outside the network")
     add("--state-dir", metavar="DIR", help=f"where the state is kept (WEAVE_STATE_DIR; {DEFAULT_STATE_DIR})")
     add("--socket", metavar="PATH", help=f"where the control API listens (WEAVE_SOCKET; {DEFAULT_SOCKET})")
     add("--metrics-addr", metavar="ADDRESS:PORT", default=DEFAULT_METRICS_ADDRESS,
@@ -176,6 +180,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         mtu=None if given.mtu is None else _at_least(given.mtu, 576, "--mtu"),
         multicast_route=not given.no_multicast_route,
         guard_sources=not given.no_source_guard,
+        keep_sources=given.no_masq_local,
         state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),
         socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
         metrics=_metrics_address(given.metrics_addr),

@@ -16,6 +16,9 @@ PLUGINS = ("weave-net", "weave-ipam")
 CONFLIST = "10-weave.conflist"
 PORTMAP = "portmap"
 CNI_VERSION = "1.0.0"
+CNI_VERSIONS = ("0.4.0", "1.0.0", "1.1.0")
+"""A runtime that knows of this list takes the newest that it speaks, an older one the one above."""
+CAPABILITIES = ("bandwidth", "ips", "mac", "dns", "aliases")
 """The newest that containerd 1.6 takes."""
 POLICY_TABLE = ("bridge", "weave-npc")
 NFT_DEADLINE_S = 20.0
@@ -34,10 +37,12 @@ class Places:
 
 def conflist(*, hairpin: bool, has_portmap: bool) -> str:
     """Return the configuration; `portmap` is chained where it is installed."""
-    plugins: list[dict[str, object]] = [{"type": "weave-net", "hairpinMode": hairpin}]
+    plugins: list[dict[str, object]] = [{
+        "type": "weave-net", "hairpinMode": hairpin, "podNames": True,
+        "capabilities": dict.fromkeys(CAPABILITIES, True)}]
     if has_portmap:
         plugins.append({"type": PORTMAP, "capabilities": {"portMappings": True}, "snat": True})
-    document = {"cniVersion": CNI_VERSION, "name": "weave", "plugins": plugins}
+    document = {"cniVersion": CNI_VERSION, "cniVersions": CNI_VERSIONS, "name": "weave", "plugins": plugins}
     return json.dumps(document, indent=2) + "\n"
 
 

@@ -126,11 +126,15 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
 
 def _router_options(rest: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
     words = list(rest)
+    if is_on(environ, "NO_MASQ_LOCAL", default=True):
+        words.append("--no-masq-local")
     for name, option in (("WEAVE_MTU", "--mtu"), ("CONN_LIMIT", "--conn-limit"),
                          ("TRUSTED_SUBNETS", "--trusted-subnets"), ("WEAVE_METRICS_ADDR", "--metrics-addr")):
         value = text(environ.get(name))
         if value:
             words += [option, value]
+    if is_on(environ, "NO_MASQ_LOCAL", default=False):
+        words.append("--no-masq-local")
     try:
         words += shlex.split(environ.get("EXTRA_ARGS", ""))
     except ValueError as exc:

@@ -82,6 +82,10 @@ class Cables:
         neighbours = {Packed(item.packed): mac for mac, attachment in found for item in attachment.addresses}
         return frozenset(mac for mac, _ in found), neighbours
 
+    def known(self) -> list[Attachment]:
+        """Return the containers on the bridge, as of the last look."""
+        return [known.attachment for known in self._known.values()]
+
     async def attach(self, request: AttachRequest, bridge: int) -> Attachment:
         """Put a container on the bridge, or complete what is there; on failure all is as it was."""
         mac, mtu = self._decide(request)

@@ -206,6 +206,14 @@ class Datapath:
         await self._exposure.masquerade(interface, wanted=False)
         await self.remove_bridge_address(interface)
 
+    async def keep_sources(self, *, wanted: bool) -> None:
+        """Let the containers of this host, as they are now, see their clients' addresses; to be repeated for new ones.
+
+        Masquerading otherwise hides who sends from outside, because containers elsewhere could not answer them.
+        """
+        local = frozenset(item.ip for found in self._cables.known() for item in found.addresses)
+        await self._overlay.keep_sources(local if wanted else None)
+
     async def wipe(self) -> None:
         """Remove everything that is ours from the kernel; the datapath is of no use afterwards."""
         for attachment in self._cables.look():

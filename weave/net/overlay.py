@@ -134,6 +134,12 @@ class Overlay:
             self.firewall.masqueraded = subnets
             await self.firewall.settle()
 
+    async def keep_sources(self, local: frozenset[IPAddress] | None) -> None:
+        """Make these the containers that see who really sends to them; None: masquerading makes no exception."""
+        async with self._lock:
+            self.firewall.local = local
+            await self.firewall.settle()
+
     async def wipe(self) -> None:
         """Remove devices and tables."""
         async with self._lock:

@@ -1,6 +1,6 @@
 """Blocks of addresses less their exceptions, as ranges. Pure."""
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 
 from weave.addresses import IPAddress, address_at
 from weave.npc.model import BlockPeer
@@ -8,8 +8,7 @@ from weave.npc.model import BlockPeer
 
 def text_of(address: IPAddress) -> str:
     """Return an address as nft reads it: without a scope, which in IPv6 could be any text."""
-    plain = IPv4Address(int(address)) if address.version == 4 else IPv6Address(int(address))
-    return str(plain)
+    return str(address if address.version == 4 else IPv6Address(int(address)))
 
 
 def ranges_of(peer: BlockPeer) -> tuple[str, ...]:

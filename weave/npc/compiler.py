@@ -6,7 +6,7 @@ The compiler remembers what it made of each policy and selector, by identity, so
 a fresh compiler makes the same ruleset of the same cluster.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from weave.addresses import IPAddress
@@ -19,6 +19,7 @@ from weave.npc.ruleset import (
     Chain,
     Goto,
     Jump,
+    Kind,
     NftSet,
     Refusal,
     Rule,
@@ -52,16 +53,23 @@ class _Profile:
         return tuple(tuple(map(id, part)) for part in (self.admin, self.policies, self.baseline))
 
 
-@dataclass(eq=False, slots=True)
-class _Build:
-    """A ruleset in the making."""
+_Identity = tuple[Direction, int, tuple[tuple[int, ...], ...]]
+"""Of a profile in a direction and a family: equal as long as the same policies, as objects, are in it."""
 
-    sets: dict[str, NftSet] = field(default_factory=dict)
+
+@dataclass(eq=False, slots=True)
+class _Structure:
+    """All of a ruleset that does not follow from who is where."""
+
+    profiles: Mapping[_Identity, _Profile] = field(default_factory=dict)
+    """What it was made for; they live as long as their identities count."""
+    names: dict[_Identity, str] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
-    profiles: dict[object, str] = field(default_factory=dict)
+    constant: dict[str, NftSet] = field(default_factory=dict)
+    wanted: dict[str, tuple[Kind, int, Wanted]] = field(default_factory=dict)
     compiled: dict[object, tuple[object, Compiled]] = field(default_factory=dict)
-    wanted: dict[Wanted, None] = field(default_factory=dict)
+    """Chains of policies and tiers, with what they were made of."""
 
 
 class Compiler:
@@ -69,10 +77,9 @@ class Compiler:
 
     def __init__(self) -> None:
         self._membership = Membership()
-        self._compiled: dict[object, tuple[object, Compiled]] = {}
+        self._structure = _Structure()
         self._sets: Mapping[str, NftSet] = {}
-        self._policies: object = None
-        self._cluster_policies: object = None
+        self._indexed: tuple[object, ...] = ()
         self._by_namespace: dict[str, list[NetworkPolicy]] = {}
         self._tiers: dict[Tier, list[ClusterPolicy]] = {}
         self._profiles: dict[object, dict[Direction, _Profile]] = {}
@@ -81,33 +88,49 @@ class Compiler:
         """Return what the kernel of this host shall hold."""
         self._membership.update(cluster)
         self._index(cluster)
-        build = _Build()
+        governed = list(self._governed(cluster, local))
+        profiles = {identity: profile for _, identity, profile in governed}
+        if profiles.keys() != self._structure.profiles.keys():
+            self._structure = self._build(profiles)
+            self._membership.forget(wanted for _, _, wanted in self._structure.wanted.values())
         dispatch: dict[str, dict[str, str]] = {map_name(way, family): {} for way in Direction for family in FAMILIES}
         policed: dict[int, set[str]] = {family: set() for family in FAMILIES}
+        for address, identity, _ in governed:
+            direction, family, _ = identity
+            dispatch[map_name(direction, family)][address] = self._structure.names[identity]
+            policed[family].add(address)
+        self._sets = self._fill()
+        return Ruleset(
+            self._sets, self._structure.chains, dispatch,
+            {family: frozenset(found) for family, found in policed.items()},
+            _admitted(local), self._structure.refusals,
+        )
+
+    def _governed(self, cluster: Cluster, local: Local) -> Iterator[tuple[str, _Identity, _Profile]]:
+        """Yield each address of a pod of this host in each direction in which something governs it."""
         for key in sorted(local.pods, key=lambda key: (key.namespace, key.name)):
             pod = cluster.pods.get(key)
             if pod is None or pod.host_network:
                 continue
             for direction, profile in self._governing(pod, cluster).items():
                 for address in local.pods[key]:
-                    name = self._profile(build, profile, direction, address.version)
-                    dispatch[map_name(direction, address.version)][text_of(address)] = name
-                    policed[address.version].add(text_of(address))
-        self._compiled, self._sets = build.compiled, build.sets
-        self._membership.forget(build.wanted)
-        return Ruleset(
-            build.sets, build.chains, dispatch,
-            {family: frozenset(found) for family, found in policed.items()},
-            _admitted(local), build.refusals,
-        )
+                    yield text_of(address), (direction, address.version, profile.identity), profile
+
+    def _fill(self) -> dict[str, NftSet]:
+        """Return the sets with their elements; the same objects where nothing changed."""
+        filled = dict(self._structure.constant)
+        for name, (kind, family, wanted) in self._structure.wanted.items():
+            elements = self._membership.elements(wanted, family)
+            known = self._sets.get(name)
+            filled[name] = known if known is not None and known.elements is elements else NftSet(kind, elements)
+        return filled
 
     def _index(self, cluster: Cluster) -> None:
         """Forget who is governed by what when policies or the labels of namespaces changed."""
         state = (cluster.policies, cluster.cluster_policies, cluster.namespaces)
-        if self._policies is not None and all(
-                old is new for old, new in zip(self._policies, state, strict=True)):  # type: ignore[call-overload]
+        if self._indexed and all(old is new for old, new in zip(self._indexed, state, strict=True)):
             return
-        self._policies = state
+        self._indexed = state
         self._profiles = {}
         self._by_namespace = {}
         for key in sorted(cluster.policies, key=lambda key: (key.namespace, key.name)):
@@ -141,59 +164,56 @@ class Compiler:
         }
         return {way: profile for way, profile in profiles.items() if profile != _Profile()}
 
-    def _profile(self, build: _Build, profile: _Profile, direction: Direction, family: int) -> str:
-        """Have the chain of a profile in the build, and return its name."""
-        identity = (direction, family, profile.identity)
-        known = build.profiles.get(identity)
-        if known is not None:
-            return known
-        rules = [Rule((), Jump(self._tier(build, profile.admin, direction, family)))] if profile.admin else []
-        rules += [Rule((), Jump(self._policy(build, policy, direction, family)),
+    def _build(self, profiles: Mapping[_Identity, _Profile]) -> _Structure:
+        made = _Structure(profiles)
+        for identity, profile in profiles.items():
+            direction, family, _ = identity
+            made.names[identity] = self._profile(made, profile, direction, family)
+        return made
+
+    def _profile(self, made: _Structure, profile: _Profile, direction: Direction, family: int) -> str:
+        """Have the chain of a profile made, and return its name."""
+        rules = [Rule((), Jump(self._tier(made, profile.admin, direction, family)))] if profile.admin else []
+        rules += [Rule((), Jump(self._policy(made, policy, direction, family)),
                        f"{policy.namespace}/{policy.name}") for policy in profile.policies]
         if profile.policies:
-            rules.append(Rule((), Goto(_refuse(build, profile.policies, direction, family))))
+            rules.append(Rule((), Goto(_refuse(made, profile.policies, direction, family))))
         elif profile.baseline:
-            rules.append(Rule((), Jump(self._tier(build, profile.baseline, direction, family))))
+            rules.append(Rule((), Jump(self._tier(made, profile.baseline, direction, family))))
         chain = Chain(family, tuple(rules))
-        name = build.profiles[identity] = f"{direction.value}-{digest(chain)}"
-        build.chains[name] = chain
+        name = f"{direction.value}-{digest(chain)}"
+        made.chains[name] = chain
         return name
 
-    def _policy(self, build: _Build, policy: NetworkPolicy, direction: Direction, family: int) -> str:
+    def _policy(self, made: _Structure, policy: NetworkPolicy, direction: Direction, family: int) -> str:
         at = (direction, family, id(policy))
-        known = build.compiled.get(at) or self._compiled.get(at)
-        return self._enter(build, at, policy, known[1] if known else compile_policy(policy, direction, family))
+        known = made.compiled.get(at) or self._structure.compiled.get(at)
+        return _enter(made, at, policy, known[1] if known else compile_policy(policy, direction, family))
 
-    def _tier(self, build: _Build, policies: Sequence[ClusterPolicy], direction: Direction, family: int) -> str:
+    def _tier(self, made: _Structure, policies: Sequence[ClusterPolicy], direction: Direction, family: int) -> str:
         at = (direction, family, *map(id, policies))
-        known = build.compiled.get(at) or self._compiled.get(at)
-        return self._enter(build, at, policies, known[1] if known else compile_tier(policies, direction, family))
+        known = made.compiled.get(at) or self._structure.compiled.get(at)
+        return _enter(made, at, policies, known[1] if known else compile_tier(policies, direction, family))
 
-    def _enter(self, build: _Build, at: object, origin: object, compiled: Compiled) -> str:
-        """Take a chain into the build, and first what it needs; `origin` stays alive as long as its identity counts."""
-        if at in build.compiled:
-            return compiled.name
-        build.compiled[at] = (origin, compiled)
-        for name, (kind, family, wanted) in compiled.wanted.items():
-            if name in build.sets:
-                continue
-            build.wanted[wanted] = None
-            elements = self._membership.elements(wanted, family)
-            known = self._sets.get(name)
-            build.sets[name] = known if known is not None and known.elements is elements else NftSet(kind, elements)
-        build.sets.update(compiled.blocks)
+
+def _enter(made: _Structure, at: object, origin: object, compiled: Compiled) -> str:
+    """Take a chain over, and first what it needs; `origin` stays alive as long as its identity counts."""
+    if at not in made.compiled:
+        made.compiled[at] = (origin, compiled)
+        made.wanted |= compiled.wanted
+        made.constant |= compiled.constant
         for name, (chain, refusal) in compiled.refusing.items():
-            build.chains[name] = chain
-            build.refusals[name.removeprefix("refuse-")] = refusal
-        build.chains[compiled.name] = compiled.chain
-        return compiled.name
+            made.chains[name] = chain
+            made.refusals[name.removeprefix("refuse-")] = refusal
+        made.chains[compiled.name] = compiled.chain
+    return compiled.name
 
 
-def _refuse(build: _Build, policies: Iterable[NetworkPolicy], direction: Direction, family: int) -> str:
+def _refuse(made: _Structure, policies: Iterable[NetworkPolicy], direction: Direction, family: int) -> str:
     words = ", ".join(f"{policy.namespace}/{policy.name}" for policy in policies)
     name, chain, tag, refusal = refusing_chain(direction, family, words)
-    build.chains[name] = chain
-    build.refusals[tag] = refusal
+    made.chains[name] = chain
+    made.refusals[tag] = refusal
     return name
 
 

@@ -12,6 +12,8 @@ POD_NAMESPACE = "io.kubernetes.pod.namespace"
 POD_NAME = "io.kubernetes.pod.name"
 NAMESPACE = "weave.local/namespace"
 DEFAULT_NAMESPACE = "default"
+HOST = "weave:expose"
+"""What the router calls the addresses of a host itself."""
 GRACE_S = 15.0
 """A router that starts again hears of its peers' endpoints within a second or two; meanwhile they are not gone."""
 
@@ -33,6 +35,11 @@ class Endpoint:
         """Return the pod that it belongs to, None for what Kubernetes does not know."""
         namespace, name = self.labels.get(POD_NAMESPACE), self.labels.get(POD_NAME)
         return Key(namespace, name) if namespace and name else None
+
+    @property
+    def is_host(self) -> bool:
+        """Tell whether it is no container but a host: its bridge, what it exposed."""
+        return self.container == HOST
 
     @property
     def key(self) -> Key:

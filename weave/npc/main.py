@@ -13,7 +13,7 @@ from functools import partial
 
 import trio
 
-from weave import __version__, logs
+from weave import logs
 from weave.errors import EnvironmentFailure, WeaveError
 from weave.npc import nft
 from weave.npc.enforcer import Options
@@ -55,7 +55,8 @@ async def _run(settings: Settings) -> None:
     source, mode = make_source(settings)
     with Kernel() as kernel:
         controller = Controller(source, settings.socket, mode, kernel,
-                                Options(bridge=settings.bridge, multicast=settings.multicast))
+                                Options(bridge=settings.bridge, multicast=settings.multicast),
+                                settings.node_name or "")
         async with trio.open_nursery() as nursery:
             await nursery.start(_obey_signals, nursery.cancel_scope)
             await nursery.start(partial(serve_unix, controller, settings.status_socket))
@@ -70,13 +71,11 @@ def make_source(settings: Settings) -> tuple[Source, Mode]:
     """Return where policy comes from, and who knows the pods then."""
     if settings.policy_dir is not None:
         return DirectorySource(settings.policy_dir), Mode.CONTAINERS
-    from weave.kube.client import open_client
-    from weave.kube.config import discover
-    from weave.npc.source_kubernetes import COMPONENT, KubernetesSource
+    from weave.kube.config import discover  # the HTTP library takes a while: hosts without Kubernetes do without it
+    from weave.npc.source_kubernetes import KubernetesSource
 
     config = discover(os.environ, settings.kubeconfig)
-    connect = partial(open_client, config, f"{COMPONENT}/{__version__}")
-    return KubernetesSource(connect, settings.node_name or os.uname().nodename), Mode.KUBERNETES
+    return KubernetesSource(config, settings.node_name or os.uname().nodename), Mode.KUBERNETES
 
 
 async def _obey_signals(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:

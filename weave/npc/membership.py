@@ -1,8 +1,8 @@
 """Who a selector selects, kept up to date: the elements of the sets that policies share.
 
 A `Wanted` is what one set holds; two policies with the same selector want the same. A change of one pod touches only
-what could select it: wants are found by a pair of label and value that they ask for, and pods likewise. Clusters are
-compared by the identity of their values, for sources replace what changed and keep the rest.
+what could select it: wants are found by their namespace and a pair of label and value that they ask for, and pods
+likewise. Clusters are compared by the identity of their values, for sources replace what changed and keep the rest.
 """
 
 from collections import Counter
@@ -18,7 +18,6 @@ from weave.npc.selectors import selects
 Pair = tuple[str, str]
 Name = TypeVar("Name")
 Value = TypeVar("Value")
-Place = TypeVar("Place")
 NO_LABELS: Labels = {}
 
 
@@ -79,10 +78,10 @@ class Membership:
     def __init__(self) -> None:
         self._cluster = Cluster()
         self._groups: dict[Wanted, _Group] = {}
-        self._by_hint: dict[Pair | None, dict[_Group, None]] = {}
+        self._by_hint: dict[tuple[str | None, Pair | None], dict[_Group, None]] = {}
         self._ports: dict[str, dict[Protocol, _Group]] = {}
-        self._pods_by_label: dict[Pair, dict[Key, None]] = {}
-        self._pods_by_namespace: dict[str, dict[Key, None]] = {}
+        self._pods: dict[str, dict[Pair | None, dict[Key, None]]] = {}
+        """By namespace, those with a label; None: all of the namespace."""
 
     def update(self, cluster: Cluster) -> None:
         """Take over what differs from the cluster of the last call."""
@@ -90,7 +89,7 @@ class Membership:
         moved = {name for name in _changed(old.namespaces, cluster.namespaces)
                  if _labels(old, name) != _labels(cluster, name)}
         touched = dict.fromkeys(_changed(old.pods, cluster.pods))
-        touched.update((key, None) for name in sorted(moved) for key in self._pods_by_namespace.get(name, ()))
+        touched.update((key, None) for name in sorted(moved) for key in self._pods.get(name, {}).get(None, ()))
         for key in touched:
             if key in old.pods:
                 self._count(old.pods[key], _labels(old, key.namespace), -1)
@@ -113,7 +112,7 @@ class Membership:
             group = self._groups.pop(wanted)
             if isinstance(wanted, WantedPods):
                 for hint in _hints(wanted.pods):
-                    self._by_hint[hint].pop(group, None)
+                    self._by_hint[wanted.namespace, hint].pop(group, None)
             elif isinstance(wanted, WantedPort):
                 self._ports[wanted.name].pop(wanted.protocol, None)
 
@@ -129,25 +128,25 @@ class Membership:
                 _count_port(group, wanted, pod, +1)
             return group
         for hint in _hints(wanted.pods):
-            self._by_hint.setdefault(hint, {})[group] = None
+            self._by_hint.setdefault((wanted.namespace, hint), {})[group] = None
         for key in self._candidates(wanted):
             _count_pod(group, wanted, self._cluster.pods[key], _labels(self._cluster, key.namespace), +1)
         return group
 
-    def _candidates(self, wanted: WantedPods) -> Iterable[Key]:
-        """Return pods among which are all that the want selects, each once."""
+    def _candidates(self, wanted: WantedPods) -> Iterator[Key]:
+        """Yield pods among which are all that the want selects, each once."""
         hints = _hints(wanted.pods)
-        if hints != (None,):
-            return dict.fromkeys(key for hint in hints if hint is not None for key in self._pods_by_label.get(hint, ()))
-        if wanted.namespace is not None:
-            return self._pods_by_namespace.get(wanted.namespace, {})
-        return self._cluster.pods
+        for name in self._pods if wanted.namespace is None else (wanted.namespace,):
+            if wanted.namespaces is None or selects(wanted.namespaces, _labels(self._cluster, name)):
+                for hint in hints:
+                    yield from self._pods.get(name, {}).get(hint, ())
 
     def _count(self, pod: Pod, namespace: Labels, sign: int) -> None:
         self._register(pod, sign)
-        groups: dict[_Group, None] = dict.fromkeys(self._by_hint.get(None, ()))
-        for pair in pod.labels.items():
-            groups.update(self._by_hint.get(pair, {}))
+        groups: dict[_Group, None] = {}
+        for home in (pod.namespace, None):
+            for pair in (None, *pod.labels.items()):
+                groups.update(self._by_hint.get((home, pair), {}))
         for group in groups:
             assert isinstance(group.wanted, WantedPods)
             _count_pod(group, group.wanted, pod, namespace, sign)
@@ -158,10 +157,16 @@ class Membership:
 
     def _register(self, pod: Pod, sign: int) -> None:
         key = Key(pod.namespace, pod.name)
-        places = [(self._pods_by_label, pair) for pair in pod.labels.items()]
-        for index, place in places:
-            _enter(index, place, key, sign)
-        _enter(self._pods_by_namespace, pod.namespace, key, sign)
+        index = self._pods.setdefault(pod.namespace, {})
+        for place in (None, *pod.labels.items()):
+            if sign > 0:
+                index.setdefault(place, {})[key] = None
+                continue
+            index[place].pop(key, None)
+            if not index[place]:
+                del index[place]
+        if not index:
+            del self._pods[pod.namespace]
 
     def _update_nodes(self, old: Mapping[str, Node], new: Mapping[str, Node]) -> None:
         for group in self._groups.values():
@@ -186,16 +191,6 @@ def _changed(old: Mapping[Name, Value], new: Mapping[Name, Value]) -> Iterator[N
             yield name
 
 
-def _enter(index: dict[Place, dict[Key, None]], place: Place, key: Key, sign: int) -> None:
-    if sign > 0:
-        index.setdefault(place, {})[key] = None
-        return
-    found = index.get(place, {})
-    found.pop(key, None)
-    if not found:
-        index.pop(place, None)
-
-
 def _hints(selector: Selector) -> tuple[Pair | None, ...]:
     """Return pairs of which every selected pod has one; `(None,)` where no requirement says so."""
     for requirement in selector.requirements:
@@ -210,9 +205,7 @@ def _labels(cluster: Cluster, namespace: str) -> Labels:
 
 
 def _count_pod(group: _Group, wanted: WantedPods, pod: Pod, namespace: Labels, sign: int) -> None:
-    if pod.host_network or not selects(wanted.pods, pod.labels):
-        return
-    if wanted.namespace is not None and wanted.namespace != pod.namespace:
+    if pod.host_network or wanted.namespace not in (None, pod.namespace) or not selects(wanted.pods, pod.labels):
         return
     if wanted.namespaces is not None and not selects(wanted.namespaces, namespace):
         return

@@ -15,6 +15,7 @@ Names here are digests or ours; texts from outside reach nft in comments alone, 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
+from weave.npc.blocks import range_text
 from weave.npc.model import Direction
 from weave.npc.ruleset import (
     ADDRESS,
@@ -36,6 +37,7 @@ from weave.npc.ruleset import (
     Tell,
     ToNamed,
     ToPorts,
+    ToPortSet,
     Verdict,
     admitted_name,
     itself_name,
@@ -191,10 +193,11 @@ def _match(match: Match, family: int) -> str:
             return f"{_side(end).format(_PROTOCOL[family])} @{name}"
         case ToPorts(protocol, None):
             return f"meta l4proto {protocol.value.lower()}"
-        case ToPorts(protocol, ranges):
-            assert ranges is not None
-            ports = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
-            return f"meta l4proto {protocol.value.lower()} ct reply proto-src {{ {ports} }}"
+        case ToPorts(protocol, ports):
+            assert ports is not None
+            return f"meta l4proto {protocol.value.lower()} ct reply proto-src {range_text(*map(str, ports))}"
+        case ToPortSet(protocol, name):
+            return f"meta l4proto {protocol.value.lower()} ct reply proto-src @{name}"
         case ToNamed(protocol, name):
             return f"meta l4proto {protocol.value.lower()} {reached} . ct reply proto-src @{name}"
         case Itself():

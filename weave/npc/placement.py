@@ -67,12 +67,17 @@ class Placement:
 
     def _containers(self, cluster: Cluster, endpoints: Sequence[Endpoint]) -> Placed:
         groups: dict[Key, list[Endpoint]] = {}
+        others: set[IPAddress] = set()
         for endpoint in endpoints:
-            groups.setdefault(endpoint.key, []).append(endpoint)
+            if not endpoint.is_host:
+                groups.setdefault(endpoint.key, []).append(endpoint)
+            elif endpoint.is_local:
+                others.update(endpoint.addresses)
         made = {key: self._keep(key, _container(key, group, cluster.pods.get(key))) for key, group in groups.items()}
         self._made = made
         local = {key: made[key].addresses for key, group in groups.items() if any(one.is_local for one in group)}
-        return Placed(replace(cluster, pods=made, namespaces=self._all_namespaces(cluster, made)), Local(local))
+        everything = replace(cluster, pods=made, namespaces=self._all_namespaces(cluster, made))
+        return Placed(everything, Local(local, frozenset(others)))
 
     def _all_namespaces(self, cluster: Cluster, pods: Mapping[Key, Pod]) -> Mapping[str, Namespace]:
         """Return the namespaces with those that pods imply; the same object as long as they are the same."""

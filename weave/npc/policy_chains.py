@@ -8,7 +8,7 @@ peer or port is left out of what a policy opens; a rule of a tier that has one a
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from weave.npc.blocks import ranges_of
+from weave.npc.blocks import range_text, ranges_of
 from weave.npc.membership import Wanted, WantedNodes, WantedPods, WantedPort
 from weave.npc.model import (
     Action,
@@ -45,6 +45,7 @@ from weave.npc.ruleset import (
     Tell,
     ToNamed,
     ToPorts,
+    ToPortSet,
     Verdict,
     digest,
     peer_of,
@@ -62,7 +63,7 @@ class Compiled:
     chain: Chain
     wanted: dict[str, tuple[Kind, int, Wanted]] = field(default_factory=dict)
     """Sets whose elements follow the cluster: kind and family."""
-    blocks: dict[str, NftSet] = field(default_factory=dict)
+    constant: dict[str, NftSet] = field(default_factory=dict)
     """Sets that follow from their name."""
     refusing: dict[str, tuple[Chain, Refusal]] = field(default_factory=dict)
     """Chains that this one goes to."""
@@ -112,13 +113,13 @@ class _Writer:
         self._family = family
         self._rules: list[Rule] = []
         self._wanted: dict[str, tuple[Kind, int, Wanted]] = {}
-        self._blocks: dict[str, NftSet] = {}
+        self._constant: dict[str, NftSet] = {}
         self._refusing: dict[str, tuple[Chain, Refusal]] = {}
 
     def compiled(self, prefix: str) -> Compiled:
         chain = Chain(self._family, tuple(dict.fromkeys(self._rules)))
         name = f"{prefix}-{digest((self._direction.value, chain))}"
-        return Compiled(name, chain, self._wanted, self._blocks, self._refusing)
+        return Compiled(name, chain, self._wanted, self._constant, self._refusing)
 
     def verdict(self, action: Action, words: str) -> Verdict:
         if action is Action.ACCEPT:
@@ -145,7 +146,7 @@ class _Writer:
             if not ranges:
                 return
             name = f"block{self._family}-{digest(ranges)}"
-            self._blocks[name] = NftSet(ADDRESS[self._family], frozenset(ranges), interval=True)
+            self._constant[name] = NftSet(ADDRESS[self._family], frozenset(ranges), interval=True)
         elif isinstance(peer, PodPeer):
             home = namespace if peer.namespaces is None else None
             name = self._want("pods", ADDRESS[self._family], WantedPods(home, peer.namespaces, peer.pods))
@@ -162,13 +163,21 @@ class _Writer:
             if any(isinstance(port, AnyPort) and port.protocol is protocol for port in ports):
                 yield (ToPorts(protocol, None),)
             elif ranges:
-                yield (ToPorts(protocol, _merged(ranges)),)
+                yield (self._port_ranges(protocol, _merged(ranges)),)
         for port in ports:
             if not isinstance(port, NamedPort):
                 continue
             for protocol in Protocol if port.protocol is None else (port.protocol,):
                 name = self._want("ports", ADDRESS_PORT[self._family], WantedPort(protocol, port.name))
                 yield (ToNamed(protocol, name),)
+
+    def _port_ranges(self, protocol: Protocol, ranges: tuple[tuple[int, int], ...]) -> Match:
+        if len(ranges) == 1:
+            return ToPorts(protocol, ranges[0])
+        texts = [range_text(str(first), str(last)) for first, last in ranges]
+        name = f"port-{digest(texts)}"
+        self._constant[name] = NftSet(Kind.PORT, frozenset(texts), interval=True)
+        return ToPortSet(protocol, name)
 
     def _want(self, prefix: str, kind: Kind, wanted: Wanted) -> str:
         name = f"{prefix}{self._family}-{digest(_canonical(wanted))}"

@@ -62,10 +62,21 @@ class InSet:
 
 @dataclass(frozen=True, slots=True)
 class ToPorts:
-    """The connection has this transport, and goes to a port in one of these ranges (None: to any)."""
+    """The connection has this transport, and goes to a port of this range (None: to any)."""
 
     protocol: Protocol
-    ranges: tuple[tuple[int, int], ...] | None
+    ports: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToPortSet:
+    """The connection has this transport, and goes to a port in a set.
+
+    Sets have names even where one rule alone uses them: the kernel's time for anonymous ones grows with their square.
+    """
+
+    protocol: Protocol
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,7 @@ class Itself:
     """A pod of this host talks to itself."""
 
 
-Match = InSet | ToPorts | ToNamed | Itself
+Match = InSet | ToPorts | ToPortSet | ToNamed | Itself
 
 
 # What a rule does

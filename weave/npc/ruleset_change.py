@@ -80,11 +80,15 @@ def difference(old: Ruleset, new: Ruleset) -> Change:
             _compare_map(name, ADDRESS[family], old.dispatch.get(name, {}), new.dispatch.get(name, {}), removed, added)
     return Change(
         {name: wanted for name, wanted in new.sets.items() if name not in old.sets},
-        {name: chain for name, chain in new.chains.items() if name not in old.chains},
+        _missing(new.chains, old.chains),
         tuple(removed), tuple(added),
-        tuple(name for name in reversed(list(old.chains)) if name not in new.chains),
+        tuple(reversed(_missing(old.chains, new.chains))),
         tuple(name for name in old.sets if name not in new.sets),
     )
+
+
+def _missing(some: Mapping[str, Chain], others: Mapping[str, Chain]) -> dict[str, Chain]:
+    return {} if some is others else {name: chain for name, chain in some.items() if name not in others}
 
 
 def pairs(addresses: frozenset[str]) -> frozenset[str]:

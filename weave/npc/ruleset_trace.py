@@ -26,6 +26,7 @@ from weave.npc.ruleset import (
     Tell,
     ToNamed,
     ToPorts,
+    ToPortSet,
     map_name,
 )
 
@@ -100,9 +101,12 @@ def _holds(rules: Ruleset, match: Match, packet: Packet) -> bool:
     match match:
         case InSet(end, name):
             return _contains(rules.sets[name], packet.source if end is End.SOURCE else packet.destination)
-        case ToPorts(protocol, ranges):
-            return packet.protocol is protocol and (
-                ranges is None or any(first <= packet.port <= last for first, last in ranges))
+        case ToPorts(protocol, ports):
+            return packet.protocol is protocol and (ports is None or ports[0] <= packet.port <= ports[1])
+        case ToPortSet(protocol, name):
+            return packet.protocol is protocol and any(
+                int(first) <= packet.port <= int(last or first)
+                for first, _, last in (element.partition("-") for element in rules.sets[name].elements))
         case ToNamed(protocol, name):
             return packet.protocol is protocol \
                 and f"{packet.destination} . {packet.port}" in rules.sets[name].elements

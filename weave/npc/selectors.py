@@ -56,10 +56,11 @@ def _parse_requirement(value: object, where: str) -> Requirement:
 
 def selects(selector: Selector, subject: Labels) -> bool:
     """Say whether labels fulfil every requirement."""
-    return all(_holds(requirement, subject) for requirement in selector.requirements)
+    return all(fulfils(requirement, subject) for requirement in selector.requirements)
 
 
-def _holds(requirement: Requirement, subject: Labels) -> bool:
+def fulfils(requirement: Requirement, subject: Labels) -> bool:
+    """Say whether labels fulfil one requirement."""
     value = subject.get(requirement.key)
     match requirement.operator:
         case Operator.IN:

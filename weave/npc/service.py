@@ -57,6 +57,7 @@ class Controller:
     mode: Mode
     kernel: Kernel
     options: Options
+    node_name: str = ""
     holdings: Holdings = field(default_factory=Holdings)
     book: EndpointBook = field(default_factory=EndpointBook)
     times: Times = field(default_factory=Times)

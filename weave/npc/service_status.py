@@ -123,6 +123,7 @@ def _status(controller: Controller, _: Request) -> object:
     cluster = Cluster() if placed is None else placed.cluster
     return {
         "ready": controller.is_ready, "trouble": controller.trouble, "mode": controller.mode.value,
+        "node": controller.node_name,
         "source": {"synced": controller.holdings.synced, "well": controller.holdings.state.is_well,
                    "state": controller.holdings.state.sentence},
         "router": {"socket": str(controller.router_socket), "trouble": controller.watch.trouble},

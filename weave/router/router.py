@@ -57,6 +57,8 @@ log = logging.getLogger("weave.router")
 IPAM_KIND = "ipam"
 IPAM_CHANNEL = "ipam"
 UID_BITS = 63
+KEEP_SOURCES_INTERVAL_S = 0.2
+"""A change of the firewall takes some 20 ms; of a burst of containers only the last matters."""
 GENERATION_BITS = 48
 """Of the first generation: one of an earlier life is not taken for one of this life."""
 NOBODY = PeerName("02:00:00:00:00:00")
@@ -218,6 +220,7 @@ class Parts:
         await nursery.start(self.fabric.tend)
         await nursery.start(self.containers.sweep)
         await nursery.start(self.containers.claim_orphans)
+        await nursery.start(self._keep_sources)
         await nursery.start(self.leases.sweep)
         await nursery.start(self.spool.run, self.cni)
         statistics = Statistics()
@@ -225,6 +228,20 @@ class Parts:
         if self._settings.metrics is not None:
             await nursery.start(partial(serve_public, self.control, *self._settings.metrics, statistics=statistics))
         self.control.ready = True
+
+    async def _keep_sources(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tell the kernel of containers that came or went, so that clients' addresses are kept for them."""
+        wanted = self._settings.keep_sources
+        generation = await self.endpoint_watch.beyond(None)
+        await self.datapath.keep_sources(wanted=wanted)
+        task_status.started()
+        while wanted:
+            await trio.sleep(KEEP_SOURCES_INTERVAL_S)
+            generation = await self.endpoint_watch.beyond(generation)
+            try:
+                await self.datapath.keep_sources(wanted=True)
+            except EnvironmentFailure as exc:
+                log.warning("clients' addresses are not kept for new containers yet", extra=fields(reason=exc))
 
     # -- what one part tells, another hears ---------------------------------------------------------------------
 

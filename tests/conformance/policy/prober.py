@@ -109,8 +109,10 @@ def probe(targets, wait):
     missing = len(targets)
     started = time.monotonic()
     for attempt in (0.0, wait / 3, wait / 3 * 2, wait):
-        while missing and (left := started + attempt - time.monotonic()) > 0:
-            for descriptor, _ in poller.poll(left):
+        while missing:
+            left = started + attempt - time.monotonic()
+            events = poller.poll(max(left, 0))  # also when the time is over: a busy machine may have kept us away
+            for descriptor, _ in events:
                 if descriptor == raw.fileno():
                     missing -= take_sctp(raw, associations, found)
                     continue
@@ -118,6 +120,8 @@ def probe(targets, wait):
                 poller.unregister(descriptor)
                 found[index] = answered(opened, protocol)
                 missing -= 1
+            if left <= 0 and not events:
+                break
         if attempt < wait and missing:
             for send in again:
                 try:

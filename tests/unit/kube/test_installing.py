@@ -25,8 +25,10 @@ def test_plugins_and_configuration_are_put_in_place(places):
         path = places.binaries / plugin
         assert path.read_bytes() == b"\x7fELF"
         assert stat.S_IMODE(path.stat().st_mode) == 0o755
-    assert configured(places) == {"cniVersion": "1.0.0", "name": "weave",
-                                  "plugins": [{"type": "weave-net", "hairpinMode": True}]}
+    capabilities = {"bandwidth": True, "ips": True, "mac": True, "dns": True, "aliases": True}
+    assert configured(places) == {
+        "cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": "weave", "plugins": [
+            {"type": "weave-net", "hairpinMode": True, "podNames": True, "capabilities": capabilities}]}
     assert sorted(path.name for path in places.configuration.iterdir()) == [CONFLIST]
 
 

@@ -12,8 +12,12 @@ def test_router_gets_what_the_environment_says():
         **NODE, "IPALLOC_RANGE": "10.40.0.0/16", "WEAVE_MTU": "1400", "CONN_LIMIT": "20",
         "EXTRA_ARGS": "--dns-domain 'a.local.'"})
     settings = parse_settings(options.router_words(["7a:00:00:00:00:01"]), {})
-    assert (settings.nickname, str(settings.range), settings.mtu, settings.connection_limit, settings.dns,
-            settings.dns_domain) == ("n1", "10.40.0.0/16", 1400, 20, False, "a.local.")
+    assert (settings.nickname, list(map(str, settings.ranges)), settings.mtu, settings.connection_limit, settings.dns,
+            settings.dns_domain) == ("n1", ["10.40.0.0/16"], 1400, 20, False, "a.local.")
+    assert settings.keep_sources
+    assert not parse_settings(parse_options(["router"], {**NODE, "NO_MASQ_LOCAL": "0"}).router_words(
+        ["7a:00:00:00:00:01"]), {}
+                              ).keep_sources
     assert settings.first_division.names == ("7a:00:00:00:00:01",)
 
 
