@@ -133,8 +133,6 @@ def _router_options(rest: Sequence[str], environ: Mapping[str, str]) -> tuple[st
         value = text(environ.get(name))
         if value:
             words += [option, value]
-    if is_on(environ, "NO_MASQ_LOCAL", default=False):
-        words.append("--no-masq-local")
     try:
         words += shlex.split(environ.get("EXTRA_ARGS", ""))
     except ValueError as exc:
