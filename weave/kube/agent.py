@@ -92,6 +92,7 @@ class Agent:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(follow, self._client, NODES, self._cluster.take, rng=self._rng))
             nursery.start_soon(self._keep_router)
+            nursery.start_soon(self._keep_condition)
             nursery.start_soon(self._keep_record)
 
     # --- the router ----------------------------------------------------------------------------------------------
@@ -111,10 +112,8 @@ class Agent:
     async def _serve(self) -> None:
         if self._ready_since is None:
             await self._enter_service()
-        if self._cluster.is_synced:
+        if self._cluster.is_synced and self._ready_since is not None:
             await self._tell_targets()
-        if not self._has_condition:
-            await self._try("condition", self._set_condition)
 
     async def _enter_service(self) -> None:
         await self._door.expose()
@@ -149,6 +148,13 @@ class Agent:
         if targets != self._told:
             log.info("the router's targets", extra=fields(targets=",".join(targets) or "none"))
         self._told, self._told_at = targets, now
+
+    async def _keep_condition(self) -> None:
+        """Say that the network of this node can be used, once for each time that it comes into service."""
+        while True:
+            if self._ready_since is not None and not self._has_condition:
+                await self._try("condition", self._set_condition)
+            await trio.sleep(limits.POLL_ROUTER_S)
 
     async def _set_condition(self) -> None:
         with trio.fail_after(limits.REQUEST_DEADLINE_S):

@@ -1,9 +1,10 @@
 """Put the CNI plugin and its configuration on the node, whole or not at all, and nothing else.
 
 The configuration goes last: by it the node becomes Ready, so it must not be there before pods can start. One that an
-operator edited is kept. One that we wrote is told by its content.
+operator edited is kept; one that we wrote, in whatever version, is told by the seal over its content.
 """
 
+import hashlib
 import json
 import subprocess
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ CNI_VERSIONS = ("0.4.0", "1.0.0", "1.1.0")
 """A runtime that knows of this list takes the newest that it speaks, an older one the one above."""
 CAPABILITIES = ("bandwidth", "ips", "mac", "dns", "aliases")
 """The newest that containerd 1.6 takes."""
+SEAL = "weaveSeal"
 POLICY_TABLE = ("bridge", "weave-npc")
 NFT_DEADLINE_S = 20.0
 EXECUTABLE = 0o755
@@ -43,7 +45,7 @@ def conflist(*, hairpin: bool, has_portmap: bool) -> str:
     if has_portmap:
         plugins.append({"type": PORTMAP, "capabilities": {"portMappings": True}, "snat": True})
     document = {"cniVersion": CNI_VERSION, "cniVersions": CNI_VERSIONS, "name": "weave", "plugins": plugins}
-    return json.dumps(document, indent=2) + "\n"
+    return json.dumps({**document, SEAL: _seal(document)}, indent=2) + "\n"
 
 
 def install(places: Places, *, hairpin: bool) -> bool:
@@ -86,6 +88,13 @@ def _ensure(path: Path, content: bytes, mode: int) -> None:
 
 
 def _is_ours(content: bytes) -> bool:
-    ours = [conflist(hairpin=hairpin, has_portmap=has_portmap).encode()
-            for hairpin in (True, False) for has_portmap in (True, False)]
-    return content in ours
+    try:
+        document = json.loads(content)
+        return isinstance(document, dict) and document.pop(SEAL, None) == _seal(document)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _seal(document: object) -> str:
+    """Return a digest of a configuration; runtimes skip a key that they do not know."""
+    return hashlib.blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -74,7 +74,8 @@ def make_source(settings: Settings) -> tuple[Source, Mode]:
     from weave.kube.config import discover  # the HTTP library takes a while: hosts without Kubernetes do without it
     from weave.npc.source_kubernetes import KubernetesSource
 
-    return KubernetesSource(discover(os.environ, settings.kubeconfig)), Mode.KUBERNETES
+    config = discover(os.environ, settings.kubeconfig)
+    return KubernetesSource(config, settings.node_name or os.uname().nodename), Mode.KUBERNETES
 
 
 async def _obey_signals(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:

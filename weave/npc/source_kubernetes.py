@@ -1,7 +1,8 @@
 """Policies and pods from the API server of Kubernetes.
 
 Each kind is followed on its own (`weave.kube.following`); the source is synced once all of them are. Kinds that old API
-servers do not have count as empty. An API server that is away changes nothing: what it last told stands.
+servers do not have count as empty. An API server that is away changes nothing: what it last told stands. What is not
+understood of a policy is said on the policy, as an event.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,13 +13,19 @@ import trio
 from weave.kube import reflector, resource
 from weave.kube.client import Client, open_client
 from weave.kube.config import ApiConfig
+from weave.kube.events import EventPoster, Problem
 from weave.kube.following import follow
 from weave.kube.resource import Resource
-from weave.npc.source import Change, Deliver, Identity, Remove, State, Synced, Upsert
+from weave.npc.manifest import parse
+from weave.npc.manifest_fields import ManifestError
+from weave.npc.model import ClusterPolicy, NetworkPolicy
+from weave.npc.source import Change, Deliver, Identity, Object, Remove, State, Synced, Upsert
 
 USER_AGENT = "weave-npc"
 KINDS = (resource.NAMESPACES, resource.NODES, resource.NETWORK_POLICIES, resource.CLUSTER_NETWORK_POLICIES,
          resource.PODS)
+POLICIES = frozenset({resource.NETWORK_POLICIES.kind, resource.CLUSTER_NETWORK_POLICIES.kind})
+REASON = "PolicyNotUnderstood"
 MAY_BE_ABSENT = frozenset({resource.CLUSTER_NETWORK_POLICIES})
 
 
@@ -63,13 +70,39 @@ class KubernetesSource:
     """Tell what the API server says."""
 
     config: ApiConfig
+    node: str
+    """Who says on a policy what is wrong with it."""
 
     async def run(self, deliver: Deliver) -> None:
         """Follow all kinds; never returns."""
         progress = KindProgress({kind.plural for kind in KINDS})
         async with open_client(self.config, USER_AGENT) as client, trio.open_nursery() as nursery:
+            poster = EventPoster(client, USER_AGENT, self.node)
+            nursery.start_soon(poster.run)
+
+            def hand_on(changes: Sequence[Change]) -> None:
+                deliver(changes)
+                report_problems(changes, poster.report)
+
             for kind in KINDS:
-                nursery.start_soon(_follow, client, kind, _handing_on(kind, progress, deliver))
+                nursery.start_soon(_follow, client, kind, _handing_on(kind, progress, hand_on))
+
+
+def report_problems(changes: Sequence[Change], report: Callable[[Problem], None]) -> None:
+    """Report what is not understood of the policies that are new or changed."""
+    for change in changes:
+        if isinstance(change, Upsert) and change.identity.kind in POLICIES:
+            sentence = _problems(change.manifest)
+            if sentence:
+                report(Problem(change.manifest, REASON, sentence))
+
+
+def _problems(manifest: Object) -> str:
+    try:
+        policy = parse(manifest)
+    except ManifestError as exc:
+        return str(exc)
+    return " ".join(policy.problems) if isinstance(policy, NetworkPolicy | ClusterPolicy) else ""
 
 
 async def _follow(client: Client, kind: Resource,

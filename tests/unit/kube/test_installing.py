@@ -4,7 +4,8 @@ import stat
 import pytest
 
 from weave.errors import EnvironmentFailure
-from weave.kube.installing import CONFLIST, PLUGINS, Places, install, withdraw
+from weave.kube import installing
+from weave.kube.installing import CONFLIST, PLUGINS, SEAL, Places, install, withdraw
 
 
 @pytest.fixture
@@ -16,7 +17,9 @@ def places(tmp_path):
 
 
 def configured(places):
-    return json.loads((places.configuration / CONFLIST).read_text())
+    document = json.loads((places.configuration / CONFLIST).read_text())
+    document.pop(SEAL, None)
+    return document
 
 
 def test_plugins_and_configuration_are_put_in_place(places):
@@ -60,6 +63,17 @@ def test_configuration_of_an_operator_is_kept_and_ours_follows_the_options(place
     assert not install(places, hairpin=True)
     assert configured(places) == {}
     assert not withdraw(places)
+
+
+def test_configuration_of_another_version_of_ours_is_replaced_and_an_edited_one_is_not(places, monkeypatch):
+    install(places, hairpin=True)
+    monkeypatch.setattr(installing, "CNI_VERSION", "0.4.0")
+    assert install(places, hairpin=True)
+    path = places.configuration / CONFLIST
+    assert configured(places)["cniVersion"] == "0.4.0"
+    path.write_text(path.read_text().replace('"hairpinMode": true', '"hairpinMode": false'))
+    assert not install(places, hairpin=True)
+    assert configured(places)["plugins"][0]["hairpinMode"] is False
 
 
 def test_withdrawn_configuration_is_ours_alone(places):
