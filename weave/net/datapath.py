@@ -158,6 +158,10 @@ class Datapath:
         await self._tell_local_whatever_happens()
         return attachment
 
+    def decide(self, request: AttachRequest) -> tuple[str, int]:
+        """Return the MAC and MTU that a new interface will have; refuse what cannot be."""
+        return self._cables.decide(request)
+
     async def detach(self, container: str, interface: str) -> None:
         """Take a container's interface off the bridge; one that is gone already is no failure."""
         await self._cables.detach(container, interface)

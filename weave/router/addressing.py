@@ -5,13 +5,14 @@ are unique.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.errors import Conflict, FeatureOff, NotFound
 from weave.api.wishes import AnyIn, Exactly, Wish
-from weave.ipam import AddressNotHeld, AddressTaken, Allocators
+from weave.ipam import AddressNotHeld, AddressTaken, Allocators, Reservation
 from weave.net import Datapath
 
 EXPOSE_IDENT = "weave:expose"
@@ -41,6 +42,17 @@ class Addressing:
         if self._ipam is None:
             raise FeatureOff("this router manages no addresses (--ipalloc-range none); name one, like 10.32.0.5/12")
         return self._ipam
+
+    def reserve(self, ident: str, wish: Wish) -> Reservation:
+        """Begin to fulfil a wish; what is decided may be used on this host before it is durable."""
+        match wish:
+            case AnyIn(subnet):
+                return self.ipam.reserve(ident, subnet)
+            case Exactly(interface):
+                if self._ipam is None:
+                    return Reservation(interface, partial(_known, interface))
+                found = self._ipam.reserve_one(ident, interface)
+                return Reservation(found.decided, partial(_or_conflict, found))
 
     async def fulfil(self, ident: str, wish: Wish) -> IPInterface:
         """Return an address for `ident` as wished, durably its own."""
@@ -86,6 +98,17 @@ class Addressing:
                 self.bridge = address
                 self.on_bridge_addresses()
             return self.bridge
+
+
+async def _known(interface: IPInterface) -> IPInterface:
+    return interface
+
+
+async def _or_conflict(reservation: Reservation) -> IPInterface:
+    try:
+        return await reservation.settled()
+    except AddressTaken as exc:
+        raise Conflict(str(exc)) from exc
 
 
 def is_wished(address: IPInterface, wishes: Sequence[Wish], default_subnet: IPNetwork | None) -> bool:
