@@ -15,9 +15,11 @@ if TYPE_CHECKING:
         BridgeState,
         DatapathConfig,
         Endpoint,
+        InsideState,
         Remote,
         Route,
     )
+    from weave.net.shaping import Limit
     from weave.net.sleeve.client import SleeveClient, SleeveConfig, end_sleeve
     from weave.net.sleeve.keys import sleeve_psk
     from weave.net.sleeve.messages import Keys
@@ -26,13 +28,13 @@ if TYPE_CHECKING:
     from weave.net.sleeve.wire import Key
 
 _PLACES = {
-    "Datapath": "datapath", "SleeveClient": "sleeve.client", "SleeveConfig": "sleeve.client",
+    "Datapath": "datapath", "Limit": "shaping", "SleeveClient": "sleeve.client", "SleeveConfig": "sleeve.client",
     "end_sleeve": "sleeve.client", "sleeve_psk": "sleeve.keys", "Keys": "sleeve.messages",
     "PeerConfig": "sleeve.model", "PeerStatus": "sleeve.model", "has_tap": "sleeve.tap", "Key": "sleeve.wire",
 }
-__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "Key", "Keys",
-           "PeerConfig", "PeerStatus", "Remote", "Route", "SleeveClient", "SleeveConfig", "end_sleeve", "has_tap",
-           "sleeve_psk"]
+__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "InsideState", "Key",
+           "Keys", "Limit", "PeerConfig", "PeerStatus", "Remote", "Route", "SleeveClient", "SleeveConfig",
+           "end_sleeve", "has_tap", "sleeve_psk"]
 
 
 def __getattr__(name: str) -> object:

@@ -85,14 +85,14 @@ class NetlinkOverrun(EnvironmentFailure):
 
 
 class Netlink:
-    """Own one rtnetlink socket."""
+    """Own one netlink socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: int = NETLINK_ROUTE) -> None:
         """Open the socket in the network namespace of the calling thread."""
         self.sent = 0
         self.refused = 0
         self._sequence = 0
-        self._socket = socket.socket(AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+        self._socket = socket.socket(AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
             self._socket.bind((0, 0))
             for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
