@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from weave.kube import reflector, resource
 from weave.npc.model import Key
 from weave.npc.source import Holdings, Identity, Remove, State, Synced, Upsert, identity_of
 from weave.npc.source_directory import DirectorySource
+from weave.npc.source_events import event_path, events_about
 from weave.npc.source_kubernetes import KINDS, KindProgress
 
 WEB = Identity("Pod", "x", "web")
@@ -164,3 +166,19 @@ def test_one_kind_in_trouble_is_trouble_until_it_is_over() -> None:
     assert not still.is_well  # type: ignore[union-attr]
     [good] = progress.translate(resource.PODS, [reflector.State(is_well=True, sentence="fine")])
     assert good.is_well  # type: ignore[union-attr]
+
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_what_is_unclear_is_told_on_the_policy_once_for_all_nodes() -> None:
+    unclear = policy(spec={"podSelector": {}, "ingress": [{"from": [{"what": {}}]}]})
+    unclear["metadata"]["uid"] = "u-1"
+    [event], [again] = (list(events_about([upsert(unclear), upsert(policy("fine")), upsert(pod())], NOW))
+                        for _ in range(2))
+    assert event == again
+    assert event_path(event) == "/api/v1/namespaces/x/events"
+    assert event["involvedObject"] == {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                                       "namespace": "x", "name": "deny", "uid": "u-1"}
+    assert event["lastTimestamp"] == "2026-01-02T03:04:05Z"
+    assert "what" in str(event["message"])
