@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian machine with Python 3.11 or newer: `setup` installs what is missing.
 PY := .venv/bin/python
 FUZZ_SECONDS ?= 20
-.PHONY: help setup demo test test-kubernetes lint bench fuzz image clean lock
+.PHONY: help setup demo test test-kubernetes lint bench fuzz cni image clean lock
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t18
@@ -32,6 +32,11 @@ bench: setup     ## list the benches; run one with: .venv/bin/python -m bench NA
 
 fuzz: setup      ## fuzz every decoder for FUZZ_SECONDS each
 	@$(PY) -m tests.fuzz all --seconds $(FUZZ_SECONDS)
+
+cni: setup       ## build the CNI plugins as a static C program, for hosts without Python
+	@mkdir -p build/cni
+	@cc -static -O2 -Wall -Wextra -Werror -Wpedantic -Wshadow -Wconversion -o build/cni/weave-net weave/cni/weave-net.c
+	@ln -sf weave-net build/cni/weave-ipam
 
 lock: setup      ## pin the dependencies again (needs uv)
 	uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/runtime.txt

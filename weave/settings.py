@@ -62,6 +62,8 @@ class Settings:
     guard_sources: bool
     keep_sources: bool
     """Containers here see the addresses of clients outside, though their subnet is masqueraded."""
+    sleeve_alone: bool
+    """Container traffic is sealed by the sleeve also where VXLAN would do."""
     state_dir: Path
     socket: Path
     metrics: tuple[str, int] | None
@@ -74,6 +76,11 @@ class Settings:
     def database(self) -> Path:
         """Return the path of the state file."""
         return self.state_dir / "weave.db"
+
+    @property
+    def sleeve_socket(self) -> Path:
+        """Return where the sleeve of this host listens for its router."""
+        return self.socket.with_name(f"{self.socket.stem}-sleeve.sock")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -138,6 +145,8 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
     add("--vxlan-port", type=int, default=DEFAULT_VXLAN_PORT, help="UDP port of VXLAN (default: %(default)s)")
     add("--no-source-guard", action="store_true",
         help="let containers send from any MAC and address, not only from their own")
+    add("--no-vxlan", action="store_true",
+        help="send container traffic through the encrypted sleeve also where VXLAN would do")
     add("--no-multicast-route", action="store_true", help="do not send containers' multicast over this network")
     add("--no-masq-local", action="store_true",
         help="let containers of this host see the addresses of clients outside the network")
@@ -181,6 +190,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         multicast_route=not given.no_multicast_route,
         guard_sources=not given.no_source_guard,
         keep_sources=given.no_masq_local,
+        sleeve_alone=given.no_vxlan,
         state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),
         socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
         metrics=_metrics_address(given.metrics_addr),

@@ -56,9 +56,10 @@ async def _read(stream: trio.SocketStream) -> tuple[str, bytes | None] | None:
     """Return plugin and body, no body where it is too large; None where the client hung up."""
     data = b""
     while (head := _HEAD.match(data)) is None:
-        data += (piece := await stream.receive_some(MAX_HEAD - len(data)))
-        if not piece or len(data) >= MAX_HEAD:
+        piece = await stream.receive_some(MAX_HEAD - len(data)) if len(data) < MAX_HEAD else b""
+        if not piece:
             return None
+        data += piece
     length, body = int(head[2]), data[head.end():]
     if length > MAX_BODY:
         return head[1].decode(), None

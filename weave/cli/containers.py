@@ -9,7 +9,8 @@ from weave.api.wishes import format_wish, parse_wishes
 from weave.cli.common import client, print_addresses, printing
 from weave.cli.hosts import rewrite_hosts
 from weave.cli.names import qualified
-from weave.cli.target import Target, find, identify
+from weave.cli.target import find, identify
+from weave.cli.target_files import Target
 from weave.errors import LocalError
 
 

@@ -125,7 +125,7 @@ def read_netconf(data: bytes) -> NetConf:
         dns=_read_runtime_dns(runtime.fields("dns")).over(read_dns(top.fields("dns"))),
         addresses=_read_addresses(runtime, "ips") or _read_addresses(args, "ips"),
         mac=runtime.text("mac") or args.text("mac"),
-        aliases=runtime.texts("aliases"),
+        aliases=_read_aliases(runtime, top.text("name")),
         bandwidth=_read_bandwidth(runtime.fields("bandwidth")),
         labels=_read_labels(args),
         previous=read_result(top.fields("prevResult")) if top.has("prevResult") else None,
@@ -190,6 +190,13 @@ def _read_rate(fields: Fields, way: str) -> Rate:
     if bool(rate) != bool(burst):
         raise invalid(f"{fields.name(f'{way}Rate')} and {fields.name(f'{way}Burst')} should be given together")
     return Rate(rate, burst)
+
+
+def _read_aliases(runtime: Fields, network: str) -> tuple[str, ...]:
+    """Return the names of a container: a list by the conventions of CNI, a list for each network by Podman."""
+    if isinstance(runtime.values.get("aliases"), dict):
+        return runtime.fields("aliases").texts(network)
+    return runtime.texts("aliases")
 
 
 def _read_labels(args: Fields) -> dict[str, str]:

@@ -74,8 +74,12 @@ def mac_of(call: Call) -> str | None:
 
 
 def labels_of(call: Call) -> dict[str, str]:
-    """Return what the container is known by: the pod that it is, and what the configuration says."""
-    pod = {label: call.args[key] for key, label in POD_LABELS.items() if call.args.get(key)}
+    """Return what the container is known by: the pod that it is, and what the configuration says.
+
+    Podman gives the name of any container as that of a pod; a pod of Kubernetes has a namespace too.
+    """
+    is_pod = bool(call.args.get("K8S_POD_NAMESPACE"))
+    pod = {label: call.args[key] for key, label in POD_LABELS.items() if is_pod and call.args.get(key)}
     return {**call.conf.labels, **pod}
 
 
@@ -85,8 +89,8 @@ def names_of(call: Call, host: Host) -> tuple[str, ...]:
     pod, namespace = call.args.get("K8S_POD_NAME"), call.args.get("K8S_POD_NAMESPACE")
     if names and not host.domain:
         raise invalid("names are asked for (aliases), but this router answers none (--no-dns)")
-    if call.conf.pod_names and pod and namespace and host.domain:
-        names.append(f"{pod}.{namespace}")
+    if call.conf.pod_names and pod and host.domain:
+        names.append(f"{pod}.{namespace}" if namespace else pod)
     return tuple(_qualified(name, host.domain) for name in names)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from weave.ipam.effects import Answer, Effect, Outcome, Persist, Publish, SendTo
     from weave.ipam.errors import AddressNotHeld, AddressTaken, Released
     from weave.ipam.modes import Consensus, InitMode, Observer, Seed
-    from weave.ipam.service import IpamService
+    from weave.ipam.service import IpamService, Reservation
     from weave.ipam.views import IpamView, OwnerView, PaxosView, RangeView
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Publish",
     "RangeView",
     "Released",
+    "Reservation",
     "Seed",
     "SendTo",
 ]
@@ -42,7 +43,7 @@ __all__ = [
 _HOMES = {
     "Allocators": "allocators",
     "IpamCore": "core",
-    "IpamService": "service",
+    **dict.fromkeys(("IpamService", "Reservation"), "service"),
     **dict.fromkeys(("Answer", "Effect", "Outcome", "Persist", "Publish", "SendTo"), "effects"),
     **dict.fromkeys(("AddressNotHeld", "AddressTaken", "Released"), "errors"),
     **dict.fromkeys(("Consensus", "InitMode", "Observer", "Seed"), "modes"),

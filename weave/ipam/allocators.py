@@ -12,7 +12,7 @@ import trio
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import LocalError
-from weave.ipam.service import IpamService
+from weave.ipam.service import IpamService, Reservation
 from weave.ipam.views import IpamView
 from weave.names import PeerName
 
@@ -37,11 +37,19 @@ class Allocators:
 
     async def allocate(self, ident: str, subnet: IPNetwork | None = None) -> IPInterface:
         """Return an address for `ident` in a subnet (None: the first range's default); may wait for ever."""
-        return await (self._first if subnet is None else self._of(subnet.version)).allocate(ident, subnet)
+        return await self.reserve(ident, subnet).settled()
+
+    def reserve(self, ident: str, subnet: IPNetwork | None = None) -> Reservation:
+        """Begin to allocate; what is decided may be used on this host before it is durable."""
+        return (self._first if subnet is None else self._of(subnet.version)).reserve(ident, subnet)
 
     async def claim(self, ident: str, interface: IPInterface) -> None:
         """Reserve one address for `ident`; raise `AddressTaken` when another has it; may wait for ever."""
-        await self._of(interface.version).claim(ident, interface)
+        await self.reserve_one(ident, interface).settled()
+
+    def reserve_one(self, ident: str, interface: IPInterface) -> Reservation:
+        """Begin to claim one address, as `reserve` does."""
+        return self._of(interface.version).reserve_one(ident, interface)
 
     async def release(self, ident: str, address: IPAddress | None = None) -> None:
         """Free one address of `ident`, or all; raise `AddressNotHeld` for one that it does not hold."""

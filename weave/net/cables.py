@@ -88,7 +88,7 @@ class Cables:
 
     async def attach(self, request: AttachRequest, bridge: int) -> Attachment:
         """Put a container on the bridge, or complete what is there; on failure all is as it was."""
-        mac, mtu = self._decide(request)
+        mac, mtu = self.decide(request)
         with namespace(request.netns) as descriptor:
             if identity(descriptor) == self._identity:
                 raise LocalError(f"{request.netns} is the host's own network namespace, not a container's; "
@@ -163,7 +163,7 @@ class Cables:
                 return host.find_namespace(self._netlink, near.link.peer_namespace)
         return None
 
-    def _decide(self, request: AttachRequest) -> tuple[str, int]:
+    def decide(self, request: AttachRequest) -> tuple[str, int]:
         """Return the MAC and MTU of an interface; refuse what cannot be."""
         naming.check_container(request.container)
         naming.check_interface(request.interface)

@@ -18,6 +18,7 @@ from weave.npc.manifest_fields import (
     labels,
     number,
     object_name,
+    plain_name,
     quoted,
     tame_name,
     text,
@@ -75,7 +76,7 @@ def parse_pod(manifest: object) -> Pod:
         labels=pod_labels,
         addresses=() if is_finished else _pod_addresses(status),
         ports=_ports(spec),
-        node=object_name(spec["nodeName"], "spec.nodeName") if spec.get("nodeName") else None,
+        node=plain_name(spec["nodeName"], "spec.nodeName") if spec.get("nodeName") else None,
         host_network=truth(spec.get("hostNetwork"), "spec.hostNetwork"),
     )
 
@@ -83,7 +84,7 @@ def parse_pod(manifest: object) -> Pod:
 def parse_namespace(manifest: object) -> Namespace:
     """Read a namespace; it always has the label of its name."""
     metadata = fields(fields(manifest, "the namespace").get("metadata"), "metadata")
-    name = object_name(metadata.get("name"), "metadata.name")
+    name = plain_name(metadata.get("name"), "metadata.name")
     own = labels(metadata.get("labels"), "metadata.labels")
     return Namespace(name, own if NAME_LABEL in own else dict(sorted({**own, NAME_LABEL: name}.items())))
 
@@ -97,7 +98,7 @@ def parse_node(manifest: object) -> Node:
         address = fields(entry, "status.addresses")
         if address.get("type") in _NODE_ADDRESSES:
             found.add(_address(address.get("address"), "status.addresses"))
-    return Node(object_name(metadata.get("name"), "metadata.name"),
+    return Node(plain_name(metadata.get("name"), "metadata.name"),
                 labels(metadata.get("labels"), "metadata.labels"), _in_order(found))
 
 
@@ -129,8 +130,8 @@ def _policy_name(value: object, where: str) -> tuple[str, Sequence[str]]:
 
 def _identity(read: Fields) -> tuple[str, str, Mapping[str, str]]:
     metadata = fields(read.get("metadata"), "metadata")
-    return (object_name(metadata.get("namespace", DEFAULT_NAMESPACE), "metadata.namespace"),
-            object_name(metadata.get("name"), "metadata.name"),
+    return (plain_name(metadata.get("namespace", DEFAULT_NAMESPACE), "metadata.namespace"),
+            plain_name(metadata.get("name"), "metadata.name"),
             labels(metadata.get("labels"), "metadata.labels"))
 
 

@@ -16,8 +16,8 @@ MAX_PARTS = 200_000
 """Values in a policy, however often the same one: YAML can say a value once and mean it a million times."""
 MAX_TEXT_CHARACTERS = 4096
 SHOWN_CHARACTERS = 64
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.:]*[a-z0-9])?")
-_UNTAMED = re.compile(r"[^-a-z0-9.:]")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_UNTAMED = re.compile(r"[^-a-z0-9.]")
 MAX_NAME_CHARACTERS = 253
 MAX_LABEL_KEY_CHARACTERS = 317
 MAX_LABEL_VALUE_CHARACTERS = 63
@@ -109,8 +109,16 @@ def truth(value: object, where: str) -> bool:
     return bool(value)
 
 
+def plain_name(value: object, where: str) -> str:
+    """Return a name of whatever kind: containers and hosts that Kubernetes does not know may have capitals."""
+    name = text(value, where, MAX_NAME_CHARACTERS)
+    if not name:
+        raise ManifestError(f"{where} is empty")
+    return name
+
+
 def object_name(value: object, where: str) -> str:
-    """Return a name of an object: lower case, digits, dashes and dots."""
+    """Return a name as Kubernetes has it: lower case, digits, dashes and dots."""
     name = text(value, where, MAX_NAME_CHARACTERS)
     if not _NAME.fullmatch(name):
         raise ManifestError(f"{where} should be a name in lower case, not {quoted(name)}")
@@ -119,7 +127,7 @@ def object_name(value: object, where: str) -> str:
 
 def tame_name(name: str) -> str:
     """Return something like a name that can be printed and put into comments, for a text that is no name."""
-    return _UNTAMED.sub("-", name[:MAX_NAME_CHARACTERS].lower()).strip("-.:") or "nameless"
+    return _UNTAMED.sub("-", name[:MAX_NAME_CHARACTERS].lower()).strip("-.") or "nameless"
 
 
 def labels(value: object, where: str) -> dict[str, str]:

@@ -196,7 +196,7 @@ class _Blocks:
                     break
                 free = max(free, int(inner.broadcast_address) + 1)
             if free <= int(block.broadcast_address):
-                name = f"{block} elsewhere" if block.prefixlen == 0 else str(block)
+                name = str(block) if block.prefixlen else "other addresses"
                 yield Group(Kind.ADDRESSES, (name,), End(address_at(self.family, free)))
 
 

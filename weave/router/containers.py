@@ -7,27 +7,30 @@ whoever forgot to say so.
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from store import Store
-from store.changes import Delete, Put
-from weave.addresses import IPAddress, IPInterface, parse_interface
+from store.changes import Change, Delete, Put
+from weave.addresses import IPInterface, parse_interface
 from weave.api.control import DEFAULT_INTERFACE, Attachment, AttachSpec, DetachSpec
 from weave.api.errors import Conflict, NotFound
 from weave.api.wishes import Exactly, Wish
 from weave.errors import EnvironmentFailure, LocalError, WeaveError
+from weave.ipam import Reservation
 from weave.labels import check_labels
 from weave.logs import fields
+from weave.net import Attachment as Plugged
 from weave.net import AttachRequest, Datapath, Endpoint, Route
 from weave.router.addressing import Addressing, is_wished
 from weave.router.admission import Admission
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
-from weave.router.undoing import undoing
+from weave.router.undoing import together, undoing
 from weave.wire import expect_list, expect_map, expect_str, pack, unpack
 
 log = logging.getLogger("weave.containers")
@@ -132,13 +135,30 @@ class Containers:
                 log.warning("cannot look for containers that are gone", extra=fields(reason=exc))
 
     async def attach(self, spec: AttachSpec) -> Attachment:
-        """Put a container on the network; undo everything when any step fails, or when nobody waits any more."""
+        """Put a container on the network; undo everything when any step fails, or when nobody waits any more.
+
+        Address and record go to the disk while the kernel works. Nobody learns of the container, its runtime neither,
+        before both are done.
+        """
         async with self._turnstile.pass_through(spec.container), undoing() as undo:
             before = await self._present(spec)
-            held = () if before is None else before.addresses
-            addresses = await self._acquire(spec, held, undo)
-            attachment = await self._plug_in(spec, before, tuple(sorted({*held, *addresses}, key=_by_value)), undo)
-            await self._remember(attachment)
+            reserved = self._reserve(spec, before, undo)
+            addresses = [each.decided or await each.settled() for each in reserved]
+            gateway = await self._addressing.bridge_address() if spec.default_route or self._naming.enabled else None
+            request = _request(spec, before, addresses, gateway)
+            planned = self._planned(spec, before, request, gateway)
+            names = self._names(planned)
+            cable: list[Plugged] = []
+            undo.push_async_callback(self._strike_out, planned, before, names)
+            await together(*(each.settled for each in reserved), partial(self._write_down, planned, names),
+                           partial(self._plug_in, request, cable, undo if before is None else None))
+            attachment = replace(planned, mac=cable[0].mac, mtu=cable[0].mtu, addresses=cable[0].addresses,
+                                 left_out=tuple(route.destination for route in cable[0].left_out))
+            if _encode(attachment) != _encode(planned):
+                await self._write_down(attachment, names)
+            self._naming.spread(names)
+            self._announcer.announce(_endpoint(attachment))
+            self._attached[attachment_key(attachment)] = attachment
             if before is None:
                 undo.push_async_callback(self._drop, attachment)
             await self._admission.wait(attachment.container, [address.ip for address in addresses])
@@ -162,35 +182,47 @@ class Containers:
                                          for found in await self._datapath.attachments()):
             raise Conflict(f"{interface} of container {container} is attached already; detach it first")
 
-    async def _plug_in(self, spec: AttachSpec, before: Attachment | None, addresses: tuple[IPInterface, ...],
-                       undo: AsyncExitStack) -> Attachment:
-        """Make or complete the cable; return what the container has now."""
-        gateway = await self._addressing.bridge_address() if spec.default_route or self._naming.enabled else None
-        done = await self._datapath.attach(AttachRequest(
-            container=spec.container, netns=spec.netns, interface=spec.interface, addresses=addresses,
-            mac=spec.mac, mtu=spec.mtu, multicast_route=spec.multicast_route, hairpin=spec.hairpin,
-            gateway=gateway.ip if gateway is not None and spec.default_route else None,
-            routes=tuple(Route(destination, via) for destination, via in spec.routes),
-            optional_routes=tuple(Route(destination, via) for destination, via in spec.optional_routes),
-        ))
-        if before is None:
-            undo.push_async_callback(self._datapath.detach, spec.container, spec.interface)
+    def _reserve(self, spec: AttachSpec, before: Attachment | None, undo: AsyncExitStack) -> list[Reservation]:
+        """Begin to fulfil the wishes; what is new is released again should a later step fail."""
+        ident = ident_of(spec.container, spec.interface)
+        known = {*self._addressing.lookup(ident, None), *(() if before is None else before.addresses)}
+        reserved = []
+        for wish in self._addressing.expand(spec.wishes):
+            reserved.append(self._addressing.reserve(ident, wish))
+            undo.push_async_callback(self._undo_release, ident, reserved[-1], frozenset(known))
+        return reserved
+
+    def _planned(self, spec: AttachSpec, before: Attachment | None, request: AttachRequest,
+                 gateway: IPInterface | None) -> Attachment:
+        """Return the attachment as it will be; the kernel has the last word where an interface was there before."""
+        mac, mtu = self._datapath.decide(request)
         names, labels, network = ((), {}, None) if before is None else (before.fqdns, before.labels, before.network)
         return Attachment(
-            container=spec.container, interface=spec.interface, mac=done.mac, addresses=done.addresses,
-            mtu=done.mtu, netns=spec.netns, gateway=gateway.ip if gateway is not None else None,
+            container=spec.container, interface=spec.interface, mac=mac, addresses=request.addresses, mtu=mtu,
+            netns=spec.netns, gateway=gateway.ip if gateway is not None else None,
             fqdns=tuple(sorted({*spec.fqdns, *names})), labels=check_labels({**labels, **spec.labels}),
-            network=spec.network or network, left_out=tuple(route.destination for route in done.left_out),
-        )
+            network=spec.network or network)
 
-    async def _remember(self, attachment: Attachment) -> None:
-        """Make the record and the names durable in one write, then tell everybody."""
-        names = [] if not attachment.fqdns else self._naming.registration(
+    def _names(self, attachment: Attachment) -> list[Change]:
+        return [] if not attachment.fqdns else self._naming.registration(
             attachment.container, attachment.fqdns, [address.ip for address in attachment.addresses])
+
+    async def _write_down(self, attachment: Attachment, names: Sequence[Change]) -> None:
+        """Make record and names durable in one write."""
         await self._store.commit([Put(TABLE, _row_key(attachment), _encode(attachment)), *names])
-        self._naming.spread(names)
-        self._announcer.announce(_endpoint(attachment))
-        self._attached[attachment_key(attachment)] = attachment
+
+    async def _strike_out(self, planned: Attachment, before: Attachment | None, names: Sequence[Change]) -> None:
+        """Take back what `_write_down` may have written."""
+        if before is not None:
+            await self._store.commit([Put(TABLE, _row_key(before), _encode(before))])
+            return
+        await self._store.commit([Delete(TABLE, _row_key(planned)), *(Delete(row.table, row.key) for row in names)])
+
+    async def _plug_in(self, request: AttachRequest, cable: list[Plugged], undo: AsyncExitStack | None) -> None:
+        """Make or complete the cable; what is new is removed again should a later step fail."""
+        cable.append(await self._datapath.attach(request))
+        if undo is not None:
+            undo.push_async_callback(self._datapath.detach, request.container, request.interface)
 
     async def detach(self, spec: DetachSpec) -> list[IPInterface]:
         """Take a container, or some of its addresses, off the network; return the addresses removed."""
@@ -205,7 +237,7 @@ class Containers:
 
     async def _detach_one(self, attachment: Attachment, wishes: Sequence[Wish]) -> list[IPInterface]:
         removed = [address for address in attachment.addresses
-                   if not wishes or is_wished(address, wishes, self._addressing.default_subnet)]
+                   if not wishes or is_wished(address, wishes, self._addressing.default_subnets)]
         kept = tuple(address for address in attachment.addresses if address not in removed)
         if not kept:
             await self._drop(attachment)
@@ -220,18 +252,6 @@ class Containers:
         self._attached[attachment_key(smaller)] = smaller
         self._announcer.announce(_endpoint(smaller))
         return removed
-
-    async def _acquire(self, spec: AttachSpec, held: Sequence[IPInterface], undo: AsyncExitStack) -> list[IPInterface]:
-        """Return the addresses the wishes stand for, each released again should a later step fail."""
-        ident = ident_of(spec.container, spec.interface)
-        addresses = []
-        for wish in spec.wishes:
-            known = set(self._addressing.lookup(ident, None))
-            address = await self._addressing.fulfil(ident, wish)
-            addresses.append(address)
-            if address not in known and address not in held:
-                undo.push_async_callback(self._undo_release, ident, address.ip)
-        return addresses
 
     async def _drop(self, attachment: Attachment) -> None:
         """Forget one attachment everywhere; every step is done whatever became of the others."""
@@ -249,16 +269,30 @@ class Containers:
         except NotFound:
             return
 
-    async def _undo_release(self, ident: str, address: IPAddress) -> None:
-        try:
-            await self._addressing.release(ident, address)
-        except NotFound:
-            return
+    async def _undo_release(self, ident: str, reservation: Reservation, known: frozenset[IPInterface]) -> None:
+        """Release an address that was reserved in vain, unless its container has held it before."""
+        with suppress(WeaveError):
+            address = await reservation.settled()
+            if address not in known:
+                await self._addressing.release(ident, address.ip)
 
 
 def attachment_key(attachment: Attachment) -> tuple[str, str]:
     """Return what identifies an attachment on this host."""
     return attachment.container, attachment.interface
+
+
+def _request(spec: AttachSpec, before: Attachment | None, addresses: Sequence[IPInterface],
+             gateway: IPInterface | None) -> AttachRequest:
+    """Return what the datapath is asked for: what the container has, and what is new."""
+    held = () if before is None else before.addresses
+    return AttachRequest(
+        container=spec.container, netns=spec.netns, interface=spec.interface,
+        addresses=tuple(sorted({*held, *addresses}, key=_by_value)), mac=spec.mac, mtu=spec.mtu,
+        multicast_route=spec.multicast_route, hairpin=spec.hairpin,
+        gateway=gateway.ip if gateway is not None and spec.default_route else None,
+        routes=tuple(Route(destination, via) for destination, via in spec.routes),
+        optional_routes=tuple(Route(destination, via) for destination, via in spec.optional_routes))
 
 
 def _by_value(address: IPInterface) -> tuple[int, int]:

@@ -61,7 +61,7 @@ class RouterControl:
         """Return everything this router knows of itself."""
         parts, now = self._parts, trio.current_time()
         mtu = parts.datapath.mtu
-        warnings = [] if parts.fabric.failure is None else [parts.fabric.failure]
+        warnings = [failure for failure in (parts.fabric.failure, parts.sleeve.failure) if failure is not None]
         warnings += [] if parts.dns is None else parts.dns.problems
         rings = [] if parts.ipam is None else [report.ipam_report(view) for view in parts.ipam.views()]
         return {
@@ -72,7 +72,7 @@ class RouterControl:
             "DNS": None if parts.dns is None or parts.catalogue is None else report.dns_report(
                 parts.dns, parts.catalogue, self._settings),
             "Endpoints": self._endpoints(),
-            "Links": report.link_reports(parts.fabric.links, mtu),
+            "Links": report.link_reports(parts.fabric.links, parts.sleeve.statuses, mtu),
             "Bridge": report.bridge_report(parts.datapath),
         }
 

@@ -1,9 +1,10 @@
 """Undo what was done so far when a later step fails, or when whoever asked is gone."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import outcome
 import trio
 
 from weave.errors import WeaveError
@@ -12,6 +13,20 @@ from weave.logs import fields
 log = logging.getLogger("weave.router")
 
 UNDO_DEADLINE_S = 10.0
+
+
+async def together(*jobs: Callable[[], Awaitable[object]]) -> None:
+    """Run jobs at once, all of them to their end; then raise the first failure, alone."""
+    ended: list[outcome.Value[object] | outcome.Error] = []
+
+    async def run(job: Callable[[], Awaitable[object]]) -> None:
+        ended.append(await outcome.acapture(job))
+
+    async with trio.open_nursery() as nursery:
+        for job in jobs:
+            nursery.start_soon(run, job)
+    for end in ended:
+        end.unwrap()
 
 
 @asynccontextmanager

@@ -45,6 +45,17 @@ def test_a_request_is_handed_on_and_its_answer_given_back(tmp_path: Path, pieces
     with_server(path, story)
 
 
+def test_a_request_of_any_length_up_to_the_bound_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+
+    async def story(control: FakeControl) -> None:
+        for length in (0, 400, 512, 5_000, 64 * 1024):
+            assert ANSWER in await exchange(path, HEAD % length + b"x" * length)
+        assert [len(body) for _, body in control.asked] == [0, 400, 512, 5_000, 64 * 1024]
+
+    with_server(path, story)
+
+
 def test_too_large_a_request_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s"
 

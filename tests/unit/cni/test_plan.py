@@ -90,6 +90,12 @@ def test_labels_are_those_of_the_configuration_and_of_the_pod() -> None:
     assert plan.labels_of(made) == {"app": "web", "io.kubernetes.pod.name": "p", "io.kubernetes.pod.namespace": "n"}
 
 
+def test_a_container_of_podman_is_no_pod_but_has_a_name() -> None:
+    made = call({"podNames": True}, CNI_ARGS="K8S_POD_NAME=web;K8S_POD_NAMESPACE=")
+    assert plan.labels_of(made) == {}
+    assert plan.names_of(made, HOST) == ("web.weave.local.",)
+
+
 def test_a_configuration_for_another_bridge_is_refused() -> None:
     plan.check_bridge(call({"bridge": "weave"}).conf, HOST)
     with pytest.raises(CniError, match="cni0"):

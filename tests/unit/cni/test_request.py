@@ -97,6 +97,11 @@ def test_the_keys_of_another_ipam_plugin_are_not_ours_to_judge() -> None:
     assert call({"ipam": {"type": "dhcp", "subnet": 5, "routes": "none"}}).conf.ipam.type == "dhcp"
 
 
+@pytest.mark.parametrize("aliases", [["web"], {"pods": ["web"], "other": ["not this"]}])
+def test_aliases_come_as_a_list_or_as_podman_has_them(aliases: Any) -> None:
+    assert call({"runtimeConfig": {"aliases": aliases}}).conf.aliases == ("web",)
+
+
 def test_null_is_absent() -> None:
     assert call({"mtu": None, "ipam": None, "prevResult": None, "runtimeConfig": None}).conf.mtu is None
 

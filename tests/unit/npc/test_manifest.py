@@ -73,6 +73,10 @@ def test_pod_that_ended_has_no_addresses(phase):
     assert pod(status={"phase": phase, "podIP": "10.0.0.1"}).addresses == ()
 
 
+def test_containers_may_be_called_as_kubernetes_would_not():
+    assert pod(name="pid:4711", namespace="My_Shop").name == "pid:4711"
+
+
 def test_namespace_has_the_label_of_its_name():
     found = parse({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}})
     assert found.labels == {"kubernetes.io/metadata.name": "x"}
@@ -86,7 +90,8 @@ def test_node_has_its_ip_addresses_alone():
 
 @pytest.mark.parametrize("manifest", [
     None, [], "x", {}, {"apiVersion": "v1", "kind": "Secret"}, {"apiVersion": 1, "kind": "Pod"},
-    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "A b"}},
+    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": ""}},
+    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a\n"}},
     {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"k": 5}}},
     {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "status": {"podIP": "10.0.0"}},
     {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "status": {"addresses": [[]]}},

@@ -110,28 +110,28 @@ def test_pods_alike_are_one_group_that_is_told_about_itself():
 def test_table_text():
     assert table_text(table(small(WEB, names=["a", "b"]), 4)) == (
         "from x/a and 1 more\n"
-        "    everything               to 0.0.0.0/0 elsewhere\n"
+        "    everything               to other addresses\n"
         "    tcp/80-90                to x/a and 1 more\n"
-        "from 0.0.0.0/0 elsewhere\n"
+        "from other addresses\n"
         "    tcp/80-90                to x/a and 1 more")
 
 
 def test_grid_text():
     assert grid_text(table(small(SHUT, names=["a"]), 4), Protocol.TCP, 80).splitlines() == [
-        "from / to                 1  2", "  1  x/a                  ·  +", "  2  0.0.0.0/0 elsewhere  -  ·"]
+        "from / to             1  2", "  1  x/a              ·  +", "  2  other addresses  -  ·"]
 
 
 def test_table_json_names_all_members():
     found = table_json(table(small(WEB), 4), 4)
     assert found["ends"][0] == {"name": "x/a and 1 more", "kind": "pods", "members": ["x/a", "x/b"]}
-    assert {"from": "x/a and 1 more", "to": ["0.0.0.0/0 elsewhere"], "ports": ["all"]} in found["reach"]
+    assert {"from": "x/a and 1 more", "to": ["other addresses"], "ports": ["all"]} in found["reach"]
 
 
 def test_difference_tells_what_opens_and_what_closes():
     changes = diff(small(SHUT), small(WEB), 4)
     assert diff_text(changes).splitlines() == [
-        "opens   x/a and 1 more → x/a and 1 more       tcp/80-90",
-        "opens   0.0.0.0/0 elsewhere → x/a and 1 more  tcp/80-90"]
+        "opens   x/a and 1 more → x/a and 1 more   tcp/80-90",
+        "opens   other addresses → x/a and 1 more  tcp/80-90"]
     assert [one["opens"] for one in diff_json(changes, 4)["changes"]] == [["tcp/80-90"], ["tcp/80-90"]]
     (closing, _) = diff(small(), small(WEB), 4)
     assert diff_text([closing]).startswith("closes ")
@@ -144,7 +144,7 @@ def test_blocks_cut_the_address_space():
     groups = group_ends(small(NetworkPolicy("x", "p", EVERY, (rule,), None)), mentions_of(
         [small(NetworkPolicy("x", "p", EVERY, (rule,), None))]), 4)
     assert [str(group) for group in groups if group.kind is Kind.ADDRESSES] == [
-        "0.0.0.0/0 elsewhere", "10.1.0.0/17", "10.1.128.0/17", "192.0.2.0/24"]
+        "other addresses", "10.1.0.0/17", "10.1.128.0/17", "192.0.2.0/24"]
 
 
 def test_ports_that_no_policy_tells_apart_are_one():
