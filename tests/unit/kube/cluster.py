@@ -31,7 +31,7 @@ class FakeCluster:
         self.moved = trio.Event()
 
     def add_node(self, name, address):
-        self.nodes[name] = {"metadata": {"name": name}, "status": {
+        self.nodes[name] = {"metadata": {"name": name, "uid": f"{name}-{self.version}"}, "status": {
             "addresses": [{"type": "InternalIP", "address": address}],
             "conditions": [{"type": "Ready", "status": "True"}]}}
         self._event("ADDED", name)

@@ -84,6 +84,17 @@ def test_router_that_is_ready_is_brought_into_service(scene):
     run(play)
 
 
+def test_node_that_was_made_anew_is_told_again_that_its_network_is_up(scene):
+    async def play():
+        async with scene.playing():
+            await until(lambda: len(scene.cluster.patches) == 1)
+            scene.cluster.delete_node("n1")
+            scene.cluster.add_node("n1", "192.0.2.1")
+            await until(lambda: len(scene.cluster.patches) == 2)
+
+    run(play)
+
+
 def test_no_pod_starts_before_the_policy_controller_is_there(scene):
     async def play():
         async with scene.playing(has_npc=False):
