@@ -1,10 +1,10 @@
 # Every target works on a fresh Debian machine with Python 3.11 or newer: `setup` installs what is missing.
 PY := .venv/bin/python
 FUZZ_SECONDS ?= 20
-.PHONY: help setup demo test lint bench fuzz clean lock cni
+.PHONY: help setup demo test test-kubernetes lint bench fuzz cni image clean lock
 
 help:            ## show this list
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t12
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t18
 
 setup:           ## create .venv and install everything
 	@scripts/setup.sh
@@ -15,11 +15,17 @@ demo: setup      ## three hosts on this machine, one story (needs root)
 test: setup lint ## every test: unit, properties, simulation, store faults, the real kernel (needs root)
 	@$(PY) -m pytest
 
+test-kubernetes: setup  ## a real cluster with our manifests (needs root, and a testbed beside the project)
+	@$(PY) -m pytest tests/kubernetes --timeout=900 --timeout-method=thread
+
 lint: setup      ## style, types, import rules
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@$(PY) -m flake8 --select ASYNC1,ASYNC2,ASYNC3 --extend-ignore ASYNC114,ASYNC124 weave store
 	@.venv/bin/lint-imports --no-logo
+
+image: setup     ## build the image of a node without a registry (needs root)
+	@deploy/image.sh
 
 bench: setup     ## list the benches; run one with: .venv/bin/python -m bench NAME
 	@$(PY) -m bench list

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from weave.api.report import ConnectionReport, IpamReport, OwnerReport, PeerReport, Report
+from weave.api.report import ConnectionReport, IpamReport, LinkReport, OwnerReport, PeerReport, Report
 
 ADDRESS_WIDTH = 21
 """`255.255.255.255:65535`; longer ones push the whole column."""
@@ -34,7 +34,8 @@ class Part:
 
 def render_overview(report: Report) -> str:
     """Return the text of `weave status`."""
-    blocks = [[("Version", report["Version"])], _router_block(report), _ipam_block(report), _dns_block(report),
+    blocks = [[("Version", report["Version"])], _router_block(report), _ipam_block(report["IPAM"]),
+              _ipam_block(report["IPAM6"]), _dns_block(report),
               _bridge_block(report)]
     text = "\n".join("".join(f"{key:>15}: {value}\n" for key, value in block) for block in blocks if block)
     return text + "".join(f"\n        WARNING: {warning}\n" for warning in report["Router"]["Warnings"])
@@ -68,8 +69,7 @@ def _counts(counts: Counter[str], frame: str) -> str:
     return " " + frame.format(", ".join(known + others)) if counts else ""
 
 
-def _ipam_block(report: Report) -> list[tuple[str, str]]:
-    ipam = report["IPAM"]
+def _ipam_block(ipam: IpamReport | None) -> list[tuple[str, str]]:
     if ipam is None:
         return []
     return [("Service", "ipam"), ("Status", ipam["Status"]), ("Range", ipam["Range"]),
@@ -166,8 +166,12 @@ def short_id(container: str) -> str:
 
 
 def _ipam_lines(report: Report) -> Iterable[str]:
-    ipam = report["IPAM"]
-    assert ipam is not None
+    for ipam in (report["IPAM"], report["IPAM6"]):
+        if ipam is not None:
+            yield from _ring_lines(ipam)
+
+
+def _ring_lines(ipam: IpamReport) -> Iterable[str]:
     owners = sorted(ipam["Owners"], key=lambda owner: (owner["Active"] is None, owner["Peer"]))
     for owner in owners:
         name = f"{owner['Peer']}({owner['Nickname']})"
@@ -204,10 +208,20 @@ def _endpoints(report: Report) -> Iterable[str]:
 
 def _links(report: Report) -> Iterable[str]:
     rows = [
-        (f"{link['Peer']}({link['NickName']})", link["Mode"], link["Address"], f"mtu={link['MTU']}", link["Reason"])
+        (f"{link['Peer']}({link['NickName']})", link["Mode"], link["Address"], f"mtu={link['MTU']}",
+         " ".join(filter(None, (_link_quality(link), link["Reason"]))))
         for link in report["Links"]
     ]
     return _columns(sorted(rows), (PEER_WIDTH, MODE_WIDTH, 15, 8))
+
+
+def _link_quality(link: LinkReport) -> str:
+    quality = link["Quality"]
+    if quality is None:
+        return ""
+    rtt = "?" if quality["RTTms"] is None else f"{quality['RTTms']:g}"
+    return (f"rtt_ms={rtt} loss={quality['LossPercent']:g}% sent={quality['SentBytes']} "
+            f"received={quality['ReceivedBytes']} datagram={quality['DatagramBytes']}")
 
 
 def _columns(rows: Sequence[tuple[str, ...]], least: tuple[int, ...]) -> Iterable[str]:

@@ -183,6 +183,18 @@ class LinkReport(TypedDict):
     MTU: int
     Reason: str
     """Why the mode is not a better one; may be empty."""
+    Quality: "QualityReport | None"
+    """What the sleeve measured; None for other modes, and until it found the peer."""
+
+
+class QualityReport(TypedDict):
+    """How good the way to a peer is."""
+
+    RTTms: float | None
+    LossPercent: float
+    DatagramBytes: int
+    SentBytes: int
+    ReceivedBytes: int
 
 
 class BridgeReport(TypedDict):
@@ -201,6 +213,8 @@ class Report(TypedDict):
     Version: str
     Router: RouterReport
     IPAM: IpamReport | None
+    IPAM6: IpamReport | None
+    """The IPv6 range that stands beside an IPv4 one."""
     DNS: DnsReport | None
     Endpoints: list[EndpointReport]
     Links: list[LinkReport]

@@ -87,10 +87,10 @@ def names_of(call: Call, host: Host) -> tuple[str, ...]:
     """Return the names to register."""
     names = list(call.conf.aliases)
     pod, namespace = call.args.get("K8S_POD_NAME"), call.args.get("K8S_POD_NAMESPACE")
-    if call.conf.pod_names and pod:
-        names.append(f"{pod}.{namespace}" if namespace else pod)
     if names and not host.domain:
-        raise invalid("names are asked for (aliases, podNames), but this router answers none (--no-dns)")
+        raise invalid("names are asked for (aliases), but this router answers none (--no-dns)")
+    if call.conf.pod_names and pod and host.domain:
+        names.append(f"{pod}.{namespace}" if namespace else pod)
     return tuple(_qualified(name, host.domain) for name in names)
 
 

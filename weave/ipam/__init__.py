@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from weave.ipam.allocators import Allocators
     from weave.ipam.core import IpamCore
     from weave.ipam.effects import Answer, Effect, Outcome, Persist, Publish, SendTo
     from weave.ipam.errors import AddressNotHeld, AddressTaken, Released
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AddressNotHeld",
     "AddressTaken",
+    "Allocators",
     "Answer",
     "Consensus",
     "Effect",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Allocators": "allocators",
     "IpamCore": "core",
     **dict.fromkeys(("IpamService", "Reservation"), "service"),
     **dict.fromkeys(("Answer", "Effect", "Outcome", "Persist", "Publish", "SendTo"), "effects"),

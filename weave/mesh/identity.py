@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from weave.errors import LocalError, RemoteError
-from weave.mesh.noise.keys import KeyPair
 from weave.names import PEER_NAME_BYTES, PeerName, peer_name_from_bytes
+from weave.noise.keys import KeyPair
 
 SEED_BYTES = 32
 KEY_BYTES = 32
@@ -74,6 +74,11 @@ class PublicIdentity:
         if not identity.verify(identity.binding, identity.static_key, _BINDING_CONTEXT):
             raise IdentityError(f"the static key of {identity.name} is not bound to its signing key")
         return identity
+
+
+def static_key_of(encoded: bytes) -> bytes:
+    """Return the static key in an encoded identity that was checked before (the mesh pins no other)."""
+    return encoded[KEY_BYTES : 2 * KEY_BYTES]
 
 
 class Identity:

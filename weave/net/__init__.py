@@ -20,13 +20,24 @@ if TYPE_CHECKING:
         Route,
     )
     from weave.net.shaping import Limit
+    from weave.net.sleeve.client import SleeveClient, SleeveConfig, end_sleeve
+    from weave.net.sleeve.keys import sleeve_psk
+    from weave.net.sleeve.messages import Keys
+    from weave.net.sleeve.model import PeerConfig, PeerStatus
+    from weave.net.sleeve.tap import has_tap
+    from weave.net.sleeve.wire import Key
 
-__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "InsideState",
-           "Limit", "Remote", "Route"]
-_HOMES = {"Datapath": "datapath", "Limit": "shaping"}
+_PLACES = {
+    "Datapath": "datapath", "Limit": "shaping", "SleeveClient": "sleeve.client", "SleeveConfig": "sleeve.client",
+    "end_sleeve": "sleeve.client", "sleeve_psk": "sleeve.keys", "Keys": "sleeve.messages",
+    "PeerConfig": "sleeve.model", "PeerStatus": "sleeve.model", "has_tap": "sleeve.tap", "Key": "sleeve.wire",
+}
+__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "InsideState", "Key",
+           "Keys", "Limit", "PeerConfig", "PeerStatus", "Remote", "Route", "SleeveClient", "SleeveConfig",
+           "end_sleeve", "has_tap", "sleeve_psk"]
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"weave.net.{_HOMES.get(name, 'model')}"), name)
+    return getattr(import_module(f"weave.net.{_PLACES.get(name, 'model')}"), name)

@@ -16,6 +16,8 @@ from weave.net.model import Attachment, AttachRequest, DatapathConfig, InsideSta
 from weave.net.namespace import identity, namespace, run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
+from weave.net.port_guard import Port
+from weave.net.port_guarding import PortGuard
 from weave.net.shaping import Limit
 
 Key = tuple[str, str]
@@ -32,9 +34,11 @@ class _Known:
 class Cables:
     """Own the cables between containers and the bridge."""
 
-    def __init__(self, config: DatapathConfig, mtu: int, netlink: Netlink, where: int | None) -> None:
+    def __init__(self, config: DatapathConfig, mtu: int, netlink: Netlink, where: int | None,
+                 guard: PortGuard) -> None:
         self.made = 0
         self.removed = 0
+        self._guard = guard
         self._config = config
         self._mtu = mtu
         self._netlink = netlink
@@ -90,8 +94,15 @@ class Cables:
                 raise LocalError(f"{request.netns} is the host's own network namespace, not a container's; "
                                  "a container on the host's network needs no attachment (use `weave expose`)")
             cable = Cable(request, bridge, mac, mtu, descriptor)
-            async with self._socket() as socket:
-                index, attachment = await run_there_async(descriptor, partial(attaching.attach, cable, socket))
+            addresses = frozenset(Packed(item.packed) for item in request.addresses)
+            is_new = self._guard.admit(Port(cable.host_interface, Mac(messages.mac_octets(mac)), addresses))
+            try:
+                async with self._socket() as socket:
+                    index, attachment = await run_there_async(descriptor, partial(attaching.attach, cable, socket))
+            except BaseException:
+                if is_new:
+                    self._guard.dismiss(cable.host_interface)
+                raise
         self._known[request.container, request.interface] = _Known(index, attachment)
         self.made += 1
         return attachment
@@ -102,6 +113,7 @@ class Cables:
         name = naming.host_interface(container, interface)
         async with self._socket() as socket:
             gone = await run_there_async(None, lambda _: attaching.remove(name, socket))
+        self._guard.dismiss(name)
         self.removed += gone
         return gone
 
@@ -113,6 +125,7 @@ class Cables:
             return
         with namespace(where) as descriptor:
             await run_there_async(descriptor, lambda _: attaching.remove_addresses(interface, addresses))
+        self._guard.dismiss(naming.host_interface(container, interface), addresses)
         known = self._known.get((container, interface))
         if known is not None:
             kept = tuple(item for item in known.attachment.addresses if item not in addresses)

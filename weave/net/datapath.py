@@ -28,7 +28,10 @@ from weave.net.netlink.connection import Netlink
 from weave.net.netlink.constants import NETLINK_NETFILTER
 from weave.net.overlay import Overlay
 from weave.net.plan import Local
+from weave.net.port_guard import port_of
+from weave.net.port_guarding import PortGuard
 from weave.net.shaping import Limit
+from weave.net.watching import Watch
 
 log = logging.getLogger("weave.net")
 
@@ -41,8 +44,10 @@ class Datapath:
         self._netlink = netlink
         self._namespace = where
         self._overlay = Overlay(config, mtu, netlink, where)
-        self._cables = Cables(config, mtu, netlink, where)
+        self._guard = PortGuard(where, enabled=config.guard_sources)
+        self._cables = Cables(config, mtu, netlink, where, self._guard)
         self._exposure = Exposure(config, self._overlay, netlink, where)
+        self._watch = Watch(where, lambda: self._overlay.ours)
         self._netfilter: Netlink | None = None
         self._underlay: tuple[float, tuple[IPAddress, ...]] | None = None
 
@@ -58,9 +63,9 @@ class Datapath:
         with run_there(netns, Netlink) as netlink:
             mtu = config.mtu
             if mtu is None:
-                mtu = host.underlay(netlink, (config.bridge, config.vxlan, config.vxlan6))[1]
+                mtu = host.underlay(netlink, config.devices)[1]
             datapath = cls(config, netlink, mtu, netns)
-            with closing(datapath._cables), closing(datapath):
+            with closing(datapath._cables), closing(datapath._watch), closing(datapath):
                 await datapath._adopt()
                 yield datapath
 
@@ -74,6 +79,8 @@ class Datapath:
         self._exposure.adopt()
         self._cables.settle(self._overlay.bridge)
         found = self._cables.look()
+        self._guard.adopt(map(port_of, found))
+        await self._guard.settle()
         await self._tell_local()
         log.info("datapath open", extra=fields(bridge=self._config.bridge, mtu=self.mtu, containers=len(found)))
 
@@ -81,6 +88,11 @@ class Datapath:
     def mtu(self) -> int:
         """Return the MTU of the segment: of the bridge and, unless asked otherwise, of containers."""
         return self._overlay.mtu
+
+    @property
+    def underlay_mtu(self) -> int:
+        """Return the MTU of the devices that our traffic leaves by."""
+        return host.underlay(self._netlink, self._config.devices)[1] + limits.VXLAN_OVERHEAD_V4
 
     @property
     def bridge_mac(self) -> str:
@@ -95,10 +107,18 @@ class Datapath:
         self._exposure.settle()
         self._cables.settle(self._overlay.bridge)
         self._cables.look()
+        await self._guard.settle()
         await self._tell_local()
 
+    async def damage(self) -> None:
+        """Return once somebody removed or switched off something of ours: time to reconcile."""
+        await self._watch.damage()
+
     async def set_remotes(self, remotes: Sequence[Remote]) -> None:
-        """Make these the peers with which plain VXLAN is exchanged: broadcasts go to them, nobody else gets in."""
+        """Make these the peers: broadcasts go to them, nobody else gets in.
+
+        Plain VXLAN is exchanged with those that have an address; what is for the others leaves by the sleeve's device.
+        """
         await self._overlay.set_remotes(remotes)
 
     async def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
@@ -112,12 +132,15 @@ class Datapath:
         """
         return self._overlay.inherited()
 
+    def inherited_sleeve(self) -> list[Endpoint]:
+        """Return the endpoints that an earlier router left behind the sleeve; to be asked at the same time."""
+        return self._overlay.inherited_sleeve()
+
     def underlay_addresses(self) -> tuple[IPAddress, ...]:
         """Return the addresses other hosts may reach us at, the likeliest first; believed for some seconds."""
         now = trio.current_time()
         if self._underlay is None or self._underlay[0] < now:
-            own = (self._config.bridge, self._config.vxlan, self._config.vxlan6)
-            self._underlay = now + limits.UNDERLAY_CACHE_S, host.underlay(self._netlink, own)[0]
+            self._underlay = now + limits.UNDERLAY_CACHE_S, host.underlay(self._netlink, self._config.devices)[0]
         return self._underlay[1]
 
     def routes_into(self, network: IPNetwork) -> list[IPNetwork]:
@@ -210,6 +233,7 @@ class Datapath:
         """Remove everything that is ours from the kernel; the datapath is of no use afterwards."""
         for attachment in self._cables.look():
             await self._cables.detach(attachment.container, attachment.interface)
+        await self._guard.wipe()
         await self._overlay.wipe()
 
     # Looking
@@ -222,7 +246,7 @@ class Datapath:
                            run_there(self._namespace, sysctl.bridge_is_filtered))
 
     def counters(self) -> Mapping[str, int]:
-        """Return what is counted, by names fit for metrics; `guard_dropped` as of the last `reconcile`."""
+        """Return what is counted, by names fit for metrics; the drops as of the last `reconcile`."""
         actual = self._overlay.table.actual
         return {
             "attached_total": self._cables.made,
@@ -233,6 +257,7 @@ class Datapath:
             "device_steps_total": self._overlay.device_steps,
             "firewall_changes_total": self._overlay.firewall.changes,
             "guard_dropped_total": self._overlay.firewall.dropped,
+            "source_guard_dropped_total": self._guard.dropped,
             "remote_endpoints": len(actual.tunnels),
             "remote_hosts": len(actual.floods),
             "neighbours": len(actual.neighbours),

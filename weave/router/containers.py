@@ -187,7 +187,7 @@ class Containers:
         ident = ident_of(spec.container, spec.interface)
         known = {*self._addressing.lookup(ident, None), *(() if before is None else before.addresses)}
         reserved = []
-        for wish in spec.wishes:
+        for wish in self._addressing.expand(spec.wishes):
             reserved.append(self._addressing.reserve(ident, wish))
             undo.push_async_callback(self._undo_release, ident, reserved[-1], frozenset(known))
         return reserved
@@ -237,7 +237,7 @@ class Containers:
 
     async def _detach_one(self, attachment: Attachment, wishes: Sequence[Wish]) -> list[IPInterface]:
         removed = [address for address in attachment.addresses
-                   if not wishes or is_wished(address, wishes, self._addressing.default_subnet)]
+                   if not wishes or is_wished(address, wishes, self._addressing.default_subnets)]
         kept = tuple(address for address in attachment.addresses if address not in removed)
         if not kept:
             await self._drop(attachment)

@@ -61,17 +61,18 @@ class RouterControl:
         """Return everything this router knows of itself."""
         parts, now = self._parts, trio.current_time()
         mtu = parts.datapath.mtu
-        warnings = [] if parts.fabric.failure is None else [parts.fabric.failure]
+        warnings = [failure for failure in (parts.fabric.failure, parts.sleeve.failure) if failure is not None]
         warnings += [] if parts.dns is None else parts.dns.problems
+        rings = [] if parts.ipam is None else [report.ipam_report(view) for view in parts.ipam.views()]
         return {
             "Ready": self.ready, "Version": __version__,
             "Router": report.router_report(self._settings, parts.mesh, parts.fabric, name=self._me, uid=self._uid,
                                            mtu=mtu, refused=self._refused(), warnings=warnings, now=now),
-            "IPAM": None if parts.ipam is None else report.ipam_report(parts.ipam.view()),
+            "IPAM": rings[0] if rings else None, "IPAM6": rings[1] if len(rings) > 1 else None,
             "DNS": None if parts.dns is None or parts.catalogue is None else report.dns_report(
                 parts.dns, parts.catalogue, self._settings),
             "Endpoints": self._endpoints(),
-            "Links": report.link_reports(parts.fabric.links, mtu),
+            "Links": report.link_reports(parts.fabric.links, parts.sleeve.statuses, mtu),
             "Bridge": report.bridge_report(parts.datapath),
         }
 
@@ -79,8 +80,8 @@ class RouterControl:
         """Return what peers sent and the allocator or the catalogue refused."""
         parts = self._parts
         refused: Counter[str] = Counter()
-        if parts.ipam is not None and parts.ipam.core is not None:
-            refused += parts.ipam.core.refused
+        if parts.ipam is not None:
+            refused += parts.ipam.refused()
         if parts.catalogue is not None:
             refused += Counter({f"name {reason}": count for reason, count in parts.catalogue.refused.items()})
         return refused
@@ -106,7 +107,7 @@ class RouterControl:
     async def takeover(self, peer: str) -> int:
         """Take the address space of a dead peer, given by name or nickname; return how many addresses it was."""
         ipam = self._parts.addressing.ipam
-        view = ipam.view().owners
+        view = [owner for ring in ipam.views() for owner in ring.owners]
         owners = {owner.peer: owner.nickname for owner in view}
         known = {**self.nicknames(), **{name: nick for name, nick in owners.items() if nick}}
         found = sorted({*(name for name, nickname in known.items() if peer in (name, nickname)),

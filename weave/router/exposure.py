@@ -100,7 +100,7 @@ class Exposure:
         if kept is not None and kept not in self._exposed and self._naming.enabled:
             held.discard(kept)
         hidden = sorted((address for address in held
-                         if not wishes or is_wished(address, wishes, self._addressing.default_subnet)), key=int)
+                         if not wishes or is_wished(address, wishes, self._addressing.default_subnets)), key=int)
         for address in hidden:
             self._exposed.pop(address, None)
             await self._store.commit([Delete(TABLE, str(address).encode())])

@@ -9,9 +9,26 @@ if TYPE_CHECKING:
     from weave.router.router import Parts
 
 
+KERNEL = {
+    "attached_total": "Containers put on the bridge.",
+    "detached_total": "Containers taken off the bridge.",
+    "netlink_messages_total": "Changes asked of the kernel.",
+    "netlink_refused_total": "Changes that the kernel refused.",
+    "forwarding_resyncs_total": "Times that forwarding entries were read anew.",
+    "device_steps_total": "Changes to the bridge and the devices that lead to other hosts.",
+    "firewall_changes_total": "Changes to our nftables tables.",
+    "guard_dropped_total": "Packets of strangers on the port of VXLAN that were dropped, as of the last look.",
+    "source_guard_dropped_total": "Frames from a MAC or address of another that were dropped, as of the last look.",
+    "remote_endpoints": "Interfaces on other hosts that the kernel knows the way to.",
+    "remote_hosts": "Hosts that get broadcasts.",
+    "neighbours": "Addresses for which the bridge answers ARP and ND.",
+}
+"""What is counted of the kernel's side, and what it means."""
+
+
 def figures(parts: "Parts") -> list[Figure]:
     """Return what the parts of a running router count."""
-    return [*_gossip(parts), *_links(parts), *_refusals(parts)]
+    return [*_gossip(parts), *_links(parts), *_refusals(parts), *_kernel(parts)]
 
 
 def _gossip(parts: "Parts") -> Iterator[Sample]:
@@ -39,3 +56,10 @@ def _refusals(parts: "Parts") -> Iterator[Sample]:
     for reason, count in sorted(parts.mesh.handshake_failures.items()):
         yield Sample("weave_handshake_failures_total", "Connections that ended before they began.", Kind.COUNTER,
                      count, (("reason", reason),))
+
+
+def _kernel(parts: "Parts") -> Iterator[Sample]:
+    counters = parts.datapath.counters()
+    for name, text in KERNEL.items():
+        kind = Kind.COUNTER if name.endswith("_total") else Kind.GAUGE
+        yield Sample(f"weave_{name}", text, kind, counters[name])

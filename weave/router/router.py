@@ -21,7 +21,7 @@ from weave.api.server import serve, serve_public
 from weave.cni.plan import Host
 from weave.dns import Catalogue, DnsConfig, DnsServer
 from weave.errors import EnvironmentFailure, LocalError
-from weave.ipam import IpamService
+from weave.ipam import Allocators, IpamService
 from weave.logs import fields
 from weave.mesh.core import MeshCore
 from weave.mesh.entries import ChannelChange
@@ -30,7 +30,7 @@ from weave.mesh.peers import LocalPeer, MeshConfig
 from weave.mesh.service import MeshService, ServiceConfig
 from weave.mesh.verifier import KeyVerifier
 from weave.names import PeerName
-from weave.net import Datapath, DatapathConfig
+from weave.net import Datapath, DatapathConfig, Keys, SleeveClient, SleeveConfig, end_sleeve, has_tap, sleeve_psk
 from weave.router import endpoints, naming, spool
 from weave.router.addressing import Addressing
 from weave.router.admission import Admission
@@ -41,7 +41,7 @@ from weave.router.cni_net import NetPlugin
 from weave.router.containers import Containers
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
-from weave.router.fabric import Fabric
+from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, ENCRYPTED, Fabric
 from weave.router.generations import Generations
 from weave.router.leases import Leases
 from weave.router.naming import Naming
@@ -49,7 +49,9 @@ from weave.router.persister import Persister
 from weave.router.readiness import Readiness
 from weave.router.spool import Spool
 from weave.router.state import SelfState, load_self
+from weave.router.underlay import Ability
 from weave.settings import Settings
+from weave.systemd import READY, STOPPING, notify
 
 log = logging.getLogger("weave.router")
 
@@ -60,6 +62,8 @@ KEEP_SOURCES_INTERVAL_S = 0.2
 """A change of the firewall takes some 20 ms; of a burst of containers only the last matters."""
 GENERATION_BITS = 48
 """Of the first generation: one of an earlier life is not taken for one of this life."""
+UDP_OVERHEAD = 28
+"""Octets of IPv4 and UDP headers; over IPv6 sizes are found out."""
 NOBODY = PeerName("02:00:00:00:00:00")
 """Whose bridge it is when only its end is wanted."""
 CONTENTS = "the identity of this peer and the addresses it gave out"
@@ -99,21 +103,20 @@ class Router:
             raise LocalError(str(exc)) from exc
         except (StoreError, LocalError) as exc:
             log.warning("the state file is of no use and goes all the same", extra=fields(reason=exc))
+        await end_sleeve(self._settings.sleeve_socket)
         async with Datapath.open(self._datapath_config(me)) as datapath:
             await datapath.wipe()
         self._remove_state()
 
     def _check_routes(self, datapath: Datapath) -> None:
         """Refuse a default range, and warn of a chosen one, whose addresses the host already sends elsewhere."""
-        range_ = self._settings.range
-        taken = [] if range_ is None else datapath.routes_into(range_)
-        if not taken:
-            return
-        routes = ", ".join(map(str, taken))
-        if not self._settings.range_is_chosen:
-            raise LocalError(f"the default range {range_} overlaps routes of this host ({routes}); "
-                             "choose another with --ipalloc-range, the same on all hosts")
-        log.warning("the range overlaps routes of this host", extra=fields(range=range_, routes=routes))
+        for range_ in self._settings.ranges:
+            routes = ", ".join(map(str, datapath.routes_into(range_)))
+            if routes and not self._settings.range_is_chosen:
+                raise LocalError(f"the default range {range_} overlaps routes of this host ({routes}); "
+                                 "choose another with --ipalloc-range, the same on all hosts")
+            if routes:
+                log.warning("the range overlaps routes of this host", extra=fields(range=range_, routes=routes))
 
     def _remove_state(self) -> None:
         for leftover in self._settings.state_dir.glob(self._settings.database.name + "*"):
@@ -121,7 +124,7 @@ class Router:
 
     def _datapath_config(self, me: PeerName) -> DatapathConfig:
         return DatapathConfig(peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu,
-                              port=self._settings.vxlan_port)
+                              port=self._settings.vxlan_port, guard_sources=self._settings.guard_sources)
 
     async def _run_with(self, store: Store, psks: tuple[bytes, ...]) -> None:
         state = await load_self(store)
@@ -133,12 +136,15 @@ class Router:
             async with trio.open_nursery() as nursery:
                 await parts.start(nursery, self)
                 log.info("ready", extra=fields(version=__version__, peer=me, nickname=self._settings.nickname))
+                notify(READY)
                 await self._stopping.wait()
+                notify(STOPPING)
                 parts.control.ready = False
                 if self._wipe:
                     await parts.mesh.retire()
                 nursery.cancel_scope.cancel()
             if self._wipe:
+                await end_sleeve(self._settings.sleeve_socket)
                 await datapath.wipe()
 
 
@@ -155,16 +161,19 @@ class Parts:
         self.mesh = MeshService(state.identity, _mesh_core(settings, state, uid, datapath), ServiceConfig(
             listen=settings.listen, port=settings.port, psks=psks, nickname=settings.nickname, uid=uid,
             trusted_subnets=settings.trusted_subnets))
-        self.ipam = None if settings.range is None else IpamService(
-            me=me, range_=settings.range, default_subnet=settings.default_subnet,
-            init=settings.first_division, store=store, publish=self._publish_ring, send=self._send_ipam)
-        ranges = () if settings.range is None else (settings.range,)
+        self.ipam = None if not settings.ranges else Allocators({
+            range_.version: IpamService(
+                me=me, range_=range_, default_subnet=subnet, init=settings.first_division, store=store,
+                publish=self._publish_ring, send=self._send_ipam)
+            for range_, subnet in zip(settings.ranges, settings.default_subnets, strict=True)})
+        ranges = settings.ranges
         self.catalogue = None if not settings.dns else Catalogue(
             me=me, domain=settings.dns_domain, ranges=ranges, ttl=settings.dns_ttl)
         self.dns = None if self.catalogue is None else DnsServer(
             self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
-        self.fabric = Fabric(settings, self.mesh, datapath)
-        self.addressing = Addressing(self.ipam, datapath, settings.default_subnet)
+        self.sleeve = SleeveClient(sleeve_config(settings, state, datapath, psks))
+        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings))
+        self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
         self.endpoint_watch = Generations(secrets.randbits(GENERATION_BITS))
@@ -180,8 +189,7 @@ class Parts:
 
     def _cni_server(self, ranges: tuple[IPNetwork, ...]) -> CniServer:
         settings = self._settings
-        subnet = settings.default_subnet
-        host = Host(bridge=settings.bridge, ranges=ranges, default_subnets=() if subnet is None else (subnet,),
+        host = Host(bridge=settings.bridge, ranges=ranges, default_subnets=settings.default_subnets,
                     domain=settings.dns_domain if settings.dns else "")
         readiness = Readiness(self.addressing, lambda: self.fabric.failure)
         return CniServer(plugins={
@@ -215,6 +223,7 @@ class Parts:
         await self.leases.recover()
         self._peers_changed()
         await nursery.start(self.fabric.run)
+        await nursery.start(self.sleeve.run)
         await nursery.start(self.fabric.tend)
         await nursery.start(self.containers.sweep)
         await nursery.start(self.containers.claim_orphans)
@@ -278,6 +287,18 @@ class Parts:
             self.exposure.on_addresses = lambda addresses: dns.listen([address.ip for address in addresses])
 
 
+def sleeve_config(settings: Settings, state: SelfState, datapath: Datapath, psks: Sequence[bytes]) -> SleeveConfig:
+    """Return how the sleeve of this host is run; its socket is beside that of the control API."""
+    return SleeveConfig(
+        socket=settings.sleeve_socket, device=DatapathConfig(state.identity.public.name).sleeve,
+        listen=settings.listen, port=settings.port, most=datapath.underlay_mtu - UDP_OVERHEAD,
+        keys=Keys(state.identity.static_private, tuple(sleeve_psk(psk) for psk in psks)))
+
+
+def _ability(settings: Settings) -> Ability:
+    return Ability(sleeve=has_tap(), vxlan=not settings.sleeve_alone)
+
+
 def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapath) -> MeshCore:
     public = state.identity.public
     addresses = settings.advertise or datapath.underlay_addresses()
@@ -286,7 +307,8 @@ def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapat
             name=public.name, identity=public.encode(), nickname=settings.nickname, uid=uid,
             incarnation=state.incarnation, control_port=settings.port,
             addresses=tuple(str(address) for address in addresses), version=__version__,
-            features={"encrypted": bool(settings.passwords)},
+            features={ENCRYPTED: bool(settings.passwords), CAN_SLEEVE: has_tap(),
+                      CAN_VXLAN: not settings.sleeve_alone},
             trusted_subnets=tuple(str(subnet) for subnet in settings.trusted_subnets)),
         signer=state.identity, verifier=KeyVerifier(),
         config=MeshConfig(discovery=settings.discovery, connection_limit=settings.connection_limit,

@@ -205,6 +205,7 @@ REPORT: Report = {
         ],
         "PendingAllocates": [], "PendingClaims": [], "Conflicts": [],
     },
+    "IPAM6": None,
     "DNS": {
         "Domain": "weave.local.", "Upstream": ["192.0.2.53"], "Address": "10.32.0.1:53", "TTL": 1,
         "Entries": [
@@ -224,7 +225,8 @@ REPORT: Report = {
          "Interface": "ethwe", "Peer": ME, "NickName": "h1", "Local": True,
          "Labels": {"app": "web"}},
     ],
-    "Links": [{"Peer": YOU, "NickName": "h2", "Mode": "vxlan", "Address": "10.0.0.9", "MTU": 1450, "Reason": ""}],
+    "Links": [{"Peer": YOU, "NickName": "h2", "Mode": "vxlan", "Address": "10.0.0.9", "MTU": 1450, "Reason": "",
+               "Quality": None}],
     "Bridge": {"Name": "weave", "MAC": "7a:00:00:00:00:01", "MTU": 1450, "Addresses": ["10.32.0.1/12"]},
 }
 C1 = ip_address("10.32.0.9")
