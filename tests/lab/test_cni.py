@@ -9,16 +9,18 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conformance.cni.plugin import Container, Plugin, container, nothing_leaks, sweep_namespaces
-from tests.conformance.cni.plugins import REFERENCE, SHIM
+from tests.conformance.cni.plugins import REFERENCE, SHIM, install_program
 from tests.lab.world import LAB, Box, World, world
 from weave.lab import kernel
 from weave.lab.names import SWITCH, UNDERLAY, namespace
+from weave.router.spool import DIRECTORY, file_name
 
 pytestmark = LAB
 VERSION = "1.1.0"
@@ -45,6 +47,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place: Path = tmp_path_factory.mktemp("cni-bin")
     for name in ("weave-net", "weave-ipam"):
         (place / name).symlink_to(SHIM)
+    (place / "c").mkdir()
+    install_program(place / "c" / "weave-net")
     return place
 
 
@@ -159,18 +163,21 @@ def test_what_came_before_in_the_chain_is_passed_on(plugin: Plugin) -> None:
         assert result["dns"] == before["dns"]
 
 
-def test_portmap_works_behind_us(plugin: Plugin, hosts: World) -> None:
+def test_portmap_works_behind_us(plugin: Plugin, hosts: World, outside: str) -> None:
     with added(plugin) as made:
+        kept_for(made, hosts)
         portmap = Plugin("portmap", REFERENCE / "portmap", {
             "name": "pods", "type": "portmap", "capabilities": {"portMappings": True}, "snat": True,
-            "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]},
+            "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 7000, "protocol": "tcp"}]},
             "prevResult": {**made.result, "cniVersion": "1.0.0"}}, plugin.host, plugin.held)
         chained = Container(portmap, "1.0.0", made.ident, made.netns)
         said = chained.call("ADD")
         if "iptables" in said.stdout:
             pytest.skip("the host has no iptables, which portmap needs")
-        assert said.check_success().value["ips"] == [
-            {key: value for key, value in item.items() if key != "version"} for item in made.result["ips"]]
+        assert said.check_success().value["ips"] == made.result["ips"]
+        address = made.result["ips"][0]["address"].partition("/")[0]
+        host = str(UNDERLAY.network_address + 1)
+        assert seen_by(Box(str(made.netns)), address, outside, (host, 8080)) == str(OUTSIDE)
         chained.call("DEL").check_success()
 
 
@@ -211,22 +218,28 @@ def outside(hosts: World) -> Iterator[str]:
     kernel.run("ip", "-n", switch, "address", "del", address, "dev", "br0")
 
 
-def seen_by(box: Box, address: str, client: str) -> str:
-    """Connect to a container and return who it says is there."""
+def seen_by(box: Box, address: str, client: str, door: tuple[str, int] | None = None) -> str:
+    """Connect to a container, by another door where one is given, and return who it says is there."""
     with box.running(sys.executable, "-ISc", WHO_IS_THERE, address) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
-        connect = f"import socket; socket.create_connection(({address!r}, 7000), 10).close()"
+        connect = f"import socket; socket.create_connection({door or (address, 7000)!r}, 10).close()"
         kernel.run(*kernel.inside(client, sys.executable, "-ISc", connect))
         return server.stdout.readline().strip()
+
+
+def kept_for(made: Container, hosts: World) -> str:
+    """Wait until a container sees its clients' addresses; return its own."""
+    address: str = made.result["ips"][0]["address"].partition("/")[0]
+    shown = kernel.inside(made.plugin.host, "nft", "list", "table", "inet", "weave_nat")
+    hosts.until(lambda: kernel.run(*shown), lambda text: f" {address} " in text, "clients' addresses are not kept")
+    return address
 
 
 def test_containers_here_see_clients_outside_and_those_elsewhere_see_the_host(
         plugin: Plugin, hosts: World, outside: str) -> None:
     with added(plugin) as here, hosts.box("h2", "there") as there:
-        address = here.result["ips"][0]["address"].partition("/")[0]
-        shown = kernel.inside(plugin.host, "nft", "list", "table", "inet", "weave_nat")
-        hosts.until(lambda: kernel.run(*shown), lambda text: f" {address} " in text, "clients' addresses are not kept")
+        address = kept_for(here, hosts)
         assert seen_by(Box(str(here.netns)), address, outside) == str(OUTSIDE)
         remote = hosts.attach("h2", there)[0].partition("/")[0]
         hosts.wait("h1", lambda seen: any(row["ContainerID"] == there.netns for row in seen["Endpoints"]), "endpoint")
@@ -247,13 +260,17 @@ def test_a_hundred_at_once_get_what_they_ask_for(plugin: Plugin) -> None:
 
 
 def test_deletion_while_the_router_is_down_is_done_when_it_is_back(plugin: Plugin, hosts: World) -> None:
-    with added(plugin) as gone, added(plugin) as returning:
+    """Of the script's deletion and of the C program's, and the router knows both files by their names."""
+    program = replace(plugin, program=plugin.program.parent / "c" / "weave-net")
+    with added(plugin) as gone, added(program) as returning:
         hosts.lab.kill("h1")
         try:
             assert gone.call("ADD").check_failure(11).value["cniVersion"] == VERSION
             for made in (gone, gone, returning):
                 assert made.delete().check_success().stdout == ""
-            spool = hosts.lab.socket("h1").parent / "cni-spool"
+            spool = hosts.lab.socket("h1").parent / DIRECTORY
+            assert {path.name for path in spool.iterdir()} == {
+                file_name("weave-net", made.ident, "eth0") for made in (gone, returning)}
             assert sorted(path.stat().st_mode & 0o777 for path in spool.iterdir()) == [0o600, 0o600]
         finally:
             hosts.lab.start("h1")

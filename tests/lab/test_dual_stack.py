@@ -1,11 +1,15 @@
 """A range of each family side by side: every container has an address of both, under one name."""
 
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
+from tests.conformance.cni.plugin import Container, Plugin, container
+from tests.conformance.cni.plugins import SHIM
 from tests.lab.world import LAB, TRUSTED, World, world
+from weave.lab import kernel
+from weave.lab.names import namespace
 
 pytestmark = LAB
 RANGES = (ip_network("10.77.0.0/16"), ip_network("fd00:77::/64"))
@@ -49,3 +53,24 @@ def test_detaching_lets_go_of_both(net: World) -> None:
         net.weave("h1", "detach", box.netns)
         held = {row["containerid"] for row in net.lab.client("h1").value("GET", "ip")["owned"]}
         assert box.netns not in held
+
+
+def test_a_runtime_gets_an_address_gateway_and_route_of_each_family(net: World) -> None:
+    plugin = Plugin("weave-net", SHIM, {"name": "pods", "type": "weave-net"}, namespace(net.lab.name, "h1"), lambda: 0,
+                    environment={"WEAVE_SOCKET": str(net.lab.socket("h1"))})
+    with container(plugin, "1.1.0") as made:
+        result = made.add()
+        inside = [ip_interface(item["address"]) for item in result["ips"]]
+        assert [item.version for item in inside] == [4, 6]
+        assert sorted(made.addresses()) == sorted(map(str, inside))
+        assert [item["dst"] for item in result["routes"]] == ["0.0.0.0/0", "::/0"]
+        gateways = [item["gateway"] for item in result["ips"]]
+        assert [item["gw"] for item in result["routes"]] == gateways
+        for gateway in gateways:
+            kernel.run(*kernel.inside(str(made.netns), "ping", "-c1", "-W2", gateway))
+        made.later("CHECK").check_success()
+        old = Container(plugin, "0.2.0", "old", made.netns, "eth1")
+        told = old.add()
+        assert {ip_interface(told[key]["ip"]).version for key in ("ip4", "ip6")} == {4, 6}
+        old.delete().check_success()
+        made.delete().check_success()

@@ -18,7 +18,7 @@ from weave.net.netlink.constants import (
     RTM_DELNEIGH,
     RTM_NEWLINK,
 )
-from weave.net.netlink.messages import ADDRESS, NEIGHBOUR, PROTOCOL
+from weave.net.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
 from weave.net.netlink.readings import read_link, read_neighbour
 from weave.net.port_guard import TABLE as PORT_TABLE
 
@@ -62,14 +62,16 @@ def _is_entry_damage(notice: Reply, ours: Ours) -> bool:
     if family == AF_BRIDGE:
         # What the bridge learned comes and goes by itself; what we wrote is permanent, or not to be asked for.
         return device in ours.ports and bool(state & (NUD_PERMANENT | NUD_NOARP))
+    if device != ours.bridge:
+        return False
     found = read_neighbour(notice.body)
-    return device == ours.bridge and found is not None and found.protocol == PROTOCOL
+    return found is not None and found.protocol == PROTOCOL
 
 
 def _is_link_damage(notice: Reply, ours: Ours) -> bool:
+    if read_fixed(LINK, notice.body)[2] not in ours.devices:
+        return False  # of a container, and those come by the hundred: not worth a closer look
     link = read_link(notice.body)
-    if link.index not in ours.devices:
-        return False
     fallen = link.index in ours.ports and link.master != ours.bridge
     return notice.kind == RTM_DELLINK or not link.is_up or fallen
 

@@ -37,6 +37,7 @@ from weave.net.notices import Ours, is_firewall_damage, is_route_damage
 log = logging.getLogger("weave.net")
 
 RECEIVE_BYTES = 1 << 16
+NOTICES_AT_ONCE = 16
 _ROUTE_GROUPS = (RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR)
 
 
@@ -71,16 +72,20 @@ class Watch:
                 return
 
     def _is_damage(self, listener: socket.socket) -> bool:
-        try:
-            notices = split_datagram(listener.recv(RECEIVE_BYTES))
-        except BlockingIOError:
-            return False
-        except OSError as exc:
-            if exc.errno == errno.ENOBUFS:
+        """Take what is there, a bounded number of times: one container alone makes a dozen notices."""
+        for _ in range(NOTICES_AT_ONCE):
+            try:
+                notices = split_datagram(listener.recv(RECEIVE_BYTES))
+            except BlockingIOError:
+                return False
+            except OSError as exc:
+                if exc.errno == errno.ENOBUFS:
+                    return True
+                raise NetlinkFailure("hear what changes in the kernel", exc.errno or 0) from exc
+            judge = self._is_route_damage if listener is self._route else is_firewall_damage
+            if any(_judged(judge, notice) for notice in notices):
                 return True
-            raise NetlinkFailure("hear what changes in the kernel", exc.errno or 0) from exc
-        judge = self._is_route_damage if listener is self._route else is_firewall_damage
-        return any(_judged(judge, notice) for notice in notices)
+        return False
 
     def _is_route_damage(self, notice: Reply) -> bool:
         return is_route_damage(notice, self._ours())

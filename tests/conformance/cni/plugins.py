@@ -37,6 +37,11 @@ def bare_host(name: str) -> Iterator[str]:
         kernel.delete_namespace(host)
 
 
+def install_program(program: Path) -> None:
+    """Build our executable for hosts without Python."""
+    subprocess.run([*COMPILE, str(program), str(SHIM.with_suffix(".c"))], check=True)
+
+
 def install(place: Path) -> None:
     """Put our executables, of both kinds and under both names, where a runtime would find them."""
     for kind in ("script", "c"):
@@ -45,10 +50,9 @@ def install(place: Path) -> None:
         program = directory / "weave-net"
         if kind == "script":
             shutil.copy(SHIM, program)
-        elif shutil.which("cc"):
-            subprocess.run([*COMPILE, str(program), str(SHIM.with_suffix(".c"))], check=True)
-        if program.exists():
-            (directory / "weave-ipam").symlink_to("weave-net")
+        else:
+            install_program(program)
+        (directory / "weave-ipam").symlink_to("weave-net")
 
 
 def _host_local(place: Path, subnet: str) -> dict[str, Any]:
@@ -99,7 +103,7 @@ def ours(lab: Lab, place: Path, bare: str) -> list[Plugin]:
 
     everything = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
     default_route = [{"dst": "0.0.0.0/0"}]
-    found = [
+    return [
         made("weave-net, script", place / "script" / "weave-net", {"type": "weave-net"}, everything, held, down=down),
         made("weave-net, C", place / "c" / "weave-net", {"type": "weave-net"}, everything, held, down=down),
         made("bridge + weave-ipam", REFERENCE / "bridge", {
@@ -110,7 +114,6 @@ def ours(lab: Lab, place: Path, bare: str) -> list[Plugin]:
             "type": "weave-net", "ipam": _host_local(place / "delegated", "10.73.0.0/16")}, REFERENCE_VERSIONS,
             _files(place / "delegated", "conf")),
     ]
-    return [plugin for plugin in found if plugin.program.exists()]
 
 
 @contextmanager
