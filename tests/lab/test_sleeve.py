@@ -205,6 +205,14 @@ def readdress(host: str, old: str, new: str) -> None:
     kernel.run("ip", "-n", host, "address", "add", f"{new}/24", "dev", "eth0")
 
 
+def test_a_device_that_somebody_removes_comes_back(net: World) -> None:
+    addresses = names_of(net.report("h1"))
+    kernel.run("ip", "-n", namespace(net.lab.name, "h2"), "link", "delete", "weave-sleeve")
+    net.until(lambda: "weave-sleeve" in kernel.device_names(namespace(net.lab.name, "h2")), bool, "no new device")
+    net.until(lambda: net.reaches("c1", addresses["c2"]), bool, "c2 is not reached")
+    sleeved(net)
+
+
 def _sleeve_pid_or_none(world: World, host: str) -> int | None:
     try:
         return sleeve_pid(world, host)

@@ -124,7 +124,7 @@ class SleeveCore:
                 case _:
                     self.refused["unknown kind of datagram"] += 1
         except RemoteError as exc:
-            self.refused[str(exc)[:80]] += 1
+            self.refused[str(exc)] += 1  # these say nothing that a stranger could vary
 
     def opened(self, inbox: Inbox, counter: int, before: int, address: Address, now: float) -> None:
         """Take note that the shell authenticated a unit when `before` was the highest counter."""
@@ -265,7 +265,7 @@ class SleeveCore:
         else:
             self._drop(peer.promote(inbox))
         peer.heard(address, now, is_newest=True)
-        self._at[address] = peer
+        self._note_place(address, peer)
         peer.direct_at = now + limits.DIRECT_AGAIN_S
         if is_new:
             self.effects.append(Notice(peer.config.name, "established", address))
@@ -421,6 +421,12 @@ class SleeveCore:
     def _is_direct(self, peer: Peer) -> bool:
         return peer.is_established and peer.helper is None and peer.quality.lost_in_row < limits.PROBES_LOST
 
+    def _note_place(self, address: Address, peer: Peer) -> None:
+        """Note who is where; places that were left go when there are many."""
+        self._at[address] = peer
+        if len(self._at) > 2 * limits.MAX_PEERS:
+            self._at = {other.address: other for other in self.peers.values() if other.address is not None}
+
     # -- small things -------------------------------------------------------------------------------------------
 
     def _heard(self, inbox: Inbox, address: Address, now: float, *, is_newest: bool) -> None:
@@ -429,7 +435,7 @@ class SleeveCore:
             self._establish(peer, inbox, address, now)
             self._probe(peer, now)
         elif peer.heard(address, now, is_newest=is_newest and (helper_of(address) is None or inbox is peer.current)):
-            self._at[address] = peer
+            self._note_place(address, peer)
             self.effects.append(Notice(peer.config.name, "moved", address))
 
     def _say(self, peer: Peer, message: Control, inbox: Inbox | None = None, *, size: int = 0) -> None:

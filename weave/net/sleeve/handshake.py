@@ -66,7 +66,7 @@ def initiate(static: KeyPair, receiver: Key, psk: bytes, *, local: int, ephemera
 def initiation_parts(datagram: bytes) -> tuple[int, bytes, bytes, bytes]:
     """Return sender, what the first tag covers, and both tags; raise `SleeveError` for a wrong length."""
     if len(datagram) != INITIATION_BYTES:
-        raise SleeveError(f"an initiation has {INITIATION_BYTES} octets, this one has {len(datagram)}")
+        raise SleeveError("an initiation has the wrong length")
     sender = INITIATION_HEAD.unpack_from(datagram)[1]
     return sender, datagram[:_TAGGED], datagram[_TAGGED:_TAGGED + TAG_BYTES], datagram[_TAGGED + TAG_BYTES:]
 
@@ -91,7 +91,7 @@ def respond(opened: Opened, psk: bytes, *, local: int, now: float) -> tuple[byte
 def response_receiver(datagram: bytes) -> int:
     """Return to which initiation a response belongs; raise `SleeveError` for a wrong length."""
     if len(datagram) != RESPONSE_BYTES:
-        raise SleeveError(f"a response has {RESPONSE_BYTES} octets, this one has {len(datagram)}")
+        raise SleeveError("a response has the wrong length")
     return int(RESPONSE_HEAD.unpack_from(datagram)[2])
 
 

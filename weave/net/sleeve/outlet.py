@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from struct import Struct
 
+from weave.errors import EnvironmentFailure
 from weave.net.sleeve import limits
 from weave.net.sleeve.buffers import Slot
 from weave.net.sleeve.core import SleeveCore
@@ -53,8 +54,8 @@ class Outlet:
             except BlockingIOError:
                 break
             except OSError as exc:
-                self.counters[f"frames not read: {exc.strerror}"] += 1
-                break
+                raise EnvironmentFailure(f"cannot read frames: {exc.strerror}; the router makes the device anew "
+                                         "and starts the sleeve again") from exc
             owner = macs.get(bytes(plain[filled + _MAC_AT:filled + _MAC_AT + 6]))
             wanted = EVERYBODY if owner is None else peers.get(owner)
             LENGTH.pack_into(plain, filled, octets)

@@ -168,7 +168,7 @@ def decode_control(body: bytes) -> Control | None:
                     raise SleeveError("a hint names no address")
                 return Hint(Key(key), address)
     except (ValueError, ArithmeticError, IndexError, struct.error) as exc:
-        raise SleeveError(f"a control message is cut short: {exc}") from exc
+        raise SleeveError("a control message is cut short") from exc
     return None
 
 
@@ -227,7 +227,7 @@ def _pack_lack(lack: Lack) -> bytes:
 def _unpack_lacks(body: bytes) -> list[Lack]:
     count, at = body[1], 2
     if count > limits.MAX_NACK_ITEMS:
-        raise SleeveError(f"{count} units are asked for at once")
+        raise SleeveError("too many units are asked for at once")
     lacks = []
     for _ in range(count):
         counter, octets = _NACK_ITEM.unpack_from(body, at)
