@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kubernetes.testbed import ROOT, TESTBED, WORK, Testbed, available, wait_for
+from tests.kubernetes.testbed import ROOT, TESTBED, WORK, Cluster, available, wait_for
 from tests.kubernetes.workload import Workload
 
 MANIFEST = ROOT / "deploy" / "kubernetes" / "weave.yaml"
@@ -24,33 +24,33 @@ def image() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bare(image: Path) -> Iterator[Testbed]:
+def bare(image: Path) -> Iterator[Cluster]:
     """Give a cluster without a network; it is removed at the end."""
     if not available():
         pytest.skip(f"there is no Kubernetes testbed at {TESTBED}; say where it is by WEAVE_TESTBED")
-    testbed = Testbed()
-    testbed.prepare()
+    bed = Cluster()
+    bed.prepare()
     try:
-        testbed.up()
-        testbed.load_image(image)
-        yield testbed
+        bed.up()
+        bed.load_image(image)
+        yield bed
     finally:
-        testbed.down()
+        bed.down()
 
 
 @pytest.fixture(scope="session")
-def cluster(bare: Testbed) -> Testbed:
+def cluster(bare: Cluster) -> Cluster:
     """Give a cluster whose network is ours: the manifest is applied as it is, and every node gets Ready."""
     bare.kubectl("apply", "-f", str(MANIFEST))
     ready(bare)
     return bare
 
 
-def ready(testbed: Testbed, deadline_s: float = 180.0) -> None:
+def ready(bed: Cluster, deadline_s: float = 180.0) -> None:
     """Wait until every node is Ready and every pod of ours too."""
-    wait_for(lambda: testbed.objects("nodes"), lambda nodes: all(map(node_is_ready, nodes)), "not all nodes are Ready",
+    wait_for(lambda: bed.objects("nodes"), lambda nodes: all(map(node_is_ready, nodes)), "not all nodes are Ready",
              deadline_s)
-    testbed.kubectl("-n", "kube-system", "rollout", "status", "daemonset/weave-net", f"--timeout={deadline_s:g}s",
+    bed.kubectl("-n", "kube-system", "rollout", "status", "daemonset/weave-net", f"--timeout={deadline_s:g}s",
                     deadline_s=deadline_s + 10)
 
 
@@ -60,7 +60,7 @@ def node_is_ready(node: dict[str, object]) -> bool:
 
 
 @pytest.fixture(scope="session")
-def workload(cluster: Testbed) -> Workload:
+def workload(cluster: Cluster) -> Workload:
     """Give pods on every node that serve and ask."""
     made = Workload(cluster)
     made.up()
@@ -89,17 +89,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show beside a failure what our pods had to say."""
     report = yield
-    testbed = getattr(item, "funcargs", {}).get("cluster")
-    if report.failed and isinstance(testbed, Testbed):
-        report.sections.append(("our pods", _said(testbed)))
+    bed = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and isinstance(bed, Cluster):
+        report.sections.append(("our pods", _said(bed)))
     return report
 
 
-def _said(testbed: Testbed) -> str:
-    told = [testbed.kubectl("get", "pods", "-A", "-o", "wide")]
-    for pod in testbed.objects("pods", "-n", "kube-system", "-l", "name=weave-net"):
+def _said(bed: Cluster) -> str:
+    told = [bed.kubectl("get", "pods", "-A", "-o", "wide")]
+    for pod in bed.objects("pods", "-n", "kube-system", "-l", "name=weave-net"):
         for container in pod["spec"]["containers"]:
             name = pod["metadata"]["name"]
-            told.append(f"--- {pod['spec'].get('nodeName')} {container['name']}\n" + testbed.kubectl(
+            told.append(f"--- {pod['spec'].get('nodeName')} {container['name']}\n" + bed.kubectl(
                 "-n", "kube-system", "logs", name, "-c", container["name"], f"--tail={LOG_SHOWN_LINES}"))
     return "\n".join(told)

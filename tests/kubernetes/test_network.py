@@ -4,7 +4,7 @@ import ipaddress
 import json
 
 from tests.kubernetes.conftest import ready
-from tests.kubernetes.testbed import KubernetesError, Testbed, wait_for
+from tests.kubernetes.testbed import Cluster, KubernetesError, wait_for
 from tests.kubernetes.workload import HTTP, Workload, pod
 
 RANGE = ipaddress.ip_network("10.32.0.0/12")
@@ -12,7 +12,7 @@ OUTAGE_S = 60.0
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done | nc {server} 9000"
 
 
-def status(cluster: Testbed, node: str) -> dict:  # type: ignore[type-arg]
+def status(cluster: Cluster, node: str) -> dict:  # type: ignore[type-arg]
     """Return the report of the router of a node, asked as an operator would."""
     router = next(item for item in cluster.objects("pods", "-n", "kube-system", "-l", "name=weave-net")
                   if item["spec"]["nodeName"] == node)
@@ -27,7 +27,7 @@ def everybody_reaches_everybody(workload: Workload) -> None:
         assert seen == workload.names[destination]
 
 
-def test_01_nodes_get_ready_by_our_plugin(cluster: Testbed) -> None:
+def test_01_nodes_get_ready_by_our_plugin(cluster: Cluster) -> None:
     for node in cluster.nodes:
         assert "10-weave.conflist" in cluster.on(node, "ls", "/etc/cni/net.d")
 
@@ -147,7 +147,7 @@ def test_11_a_rolling_restart_breaks_no_connection(workload: Workload) -> None:
     cluster.kubectl("delete", "pods", "-l", "app=talk", "--wait")
 
 
-def _heard(cluster: Testbed) -> int:
+def _heard(cluster: Cluster) -> int:
     return int(cluster.inside("ears", "tail", "-n", "1", "/tmp/heard").strip() or 0)
 
 
@@ -168,7 +168,7 @@ def test_12_an_outage_of_the_api_server_is_survived(workload: Workload) -> None:
     cluster.kubectl("delete", "pod", "after", "--wait")
 
 
-def _netns(cluster: Testbed, node: str, address: str) -> str:
+def _netns(cluster: Cluster, node: str, address: str) -> str:
     """Return the network namespace of the pod that has an address."""
     for line in cluster.on(node, "ls", "/run/netns").split():
         if f" {address}/" in cluster.on(node, "ip", "-n", line, "-4", "address"):

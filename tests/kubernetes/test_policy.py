@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kubernetes.conftest import ready
-from tests.kubernetes.testbed import Testbed, wait_for
+from tests.kubernetes.testbed import Cluster, wait_for
 from tests.kubernetes.workload import HTTP, Workload, pod
 
 TAKES_EFFECT_S = 20.0
@@ -66,13 +66,13 @@ def _no_policies(colors: Workload) -> Iterator[None]:
     colors.cluster.kubectl("delete", "networkpolicies", "--all")
 
 
-def can(cluster: Testbed, source: str, address: str, port: int = HTTP) -> bool:
+def can(cluster: Cluster, source: str, address: str, port: int = HTTP) -> bool:
     """Say whether a pod gets through to an address."""
     said = cluster.inside(source, "sh", "-c", f"nc -z -w 1 {address} {port} && echo open || echo closed")
     return said.strip() == "open"
 
 
-def becomes(cluster: Testbed, source: str, address: str, *, is_open: bool) -> None:
+def becomes(cluster: Cluster, source: str, address: str, *, is_open: bool) -> None:
     """Wait until a way is open, or closed."""
     wait_for(lambda: can(cluster, source, address), lambda seen: seen is is_open,
              f"{source} to {address} does not become {'open' if is_open else 'closed'}", TAKES_EFFECT_S)
@@ -144,7 +144,7 @@ def test_06_no_gap_while_the_controllers_restart(colors: Workload) -> None:
     assert "friend closed" not in said[first:]
 
 
-def _address(cluster: Testbed, name: str) -> str:
+def _address(cluster: Cluster, name: str) -> str:
     return str(cluster.objects("pod", name)[0]["status"]["podIP"])
 
 

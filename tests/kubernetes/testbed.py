@@ -59,7 +59,7 @@ def wait_for(look: Callable[[], Seen], holds: Callable[[Seen], object], otherwis
 
 
 @dataclass(slots=True)
-class Testbed:
+class Cluster:
     """The cluster: started, asked, hurt and ended from here."""
 
     nodes: tuple[str, ...] = NODES

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.kubernetes.testbed import KubernetesError, Testbed, wait_for
+from tests.kubernetes.testbed import Cluster, KubernetesError, wait_for
 
 IMAGE = "lab.local/agnhost:2.21"
 HTTP = 8080
@@ -38,7 +38,7 @@ spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 class Workload:
     """Pods by the node they run on."""
 
-    cluster: Testbed
+    cluster: Cluster
     names: dict[str, str] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
 

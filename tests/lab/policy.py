@@ -6,16 +6,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.lab.world import World, world
+from tests.lab.world import TRUSTED, World, world
 from weave.api.client import Client
 from weave.errors import WeaveError
 from weave.lab import kernel, probes
 from weave.lab.names import namespace
 
-READY_S = 20.0
+READY_S = 60.0
+"""A controller enforces within a second of its start; a busy machine may take much longer."""
 
 PUSH = """
 import socket, sys, time
@@ -76,6 +78,7 @@ class Controllers:
     world: World
     directory: Path
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    revision: int = 0
 
     def start(self, host: str, *options: str) -> None:
         """Start the controller of a host, and wait until it enforces."""
@@ -120,11 +123,20 @@ class Controllers:
 
     def set(self, *policies: object) -> None:
         """Make these the policies there are, and wait until every controller enforces them."""
-        (self.directory / "next").write_text(json.dumps({"items": policies}))
+        self.revision += 1
+        mark = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"revision-{self.revision}"}}
+        (self.directory / "next").write_text(json.dumps({"items": [*policies, mark]}))
         (self.directory / "next").rename(self.directory / "policies.json")
         for host in self.processes:
-            self.until(host, lambda status: status["policies"] == len(policies) and status["ready"] and
-                       status["source"]["state"].startswith(f"{len(policies)} objects"), "does not follow")
+            probes.wait_for(partial(self.revisions, host), lambda seen: seen == [f"revision-{self.revision}"],
+                            f"{host} does not follow", READY_S)
+
+    def revisions(self, host: str) -> list[str]:
+        """Return which sets of policies a controller enforces."""
+        value = Client(self.socket(host)).value("GET", "policy", "state")
+        assert isinstance(value, dict)
+        return [manifest["metadata"]["name"] for manifest in value["manifests"]
+                if manifest["metadata"]["name"].startswith("revision-")]
 
     def stop(self) -> None:
         for host in list(self.processes):
@@ -134,7 +146,7 @@ class Controllers:
 @contextmanager
 def controllers(name: str, hosts: int, directory: Path) -> Iterator[Controllers]:
     """Have a lab with a controller on each host while the block runs."""
-    with world(name, hosts) as made:
+    with world(name, hosts, (*TRUSTED, "--ipalloc-range=10.32.0.0/12,fd00:77::/64")) as made:
         running = Controllers(made, directory)
         try:
             for number in range(1, hosts + 1):

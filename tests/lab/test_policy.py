@@ -18,6 +18,7 @@ from weave.lab.probes import ECHO, STREAM, background
 pytestmark = LAB
 PYTHON = ("/usr/bin/env", "python3", "-ISuc")
 PORT = "80"
+BOTH = ("net:10.32.0.0/12", "net:fd00:77::/64")
 HOSTS = {"web": "h1", "shop": "h1", "far": "h2"}
 
 
@@ -29,7 +30,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controllers]:
 
 @pytest.fixture(scope="module")
 def addresses(running: Controllers) -> dict[str, str]:
-    found = {name: running.world.container(host, name, "--label", f"app={name}") for name, host in HOSTS.items()}
+    found = {name: running.world.container(host, name, *BOTH, "--label", f"app={name}") for name, host in HOSTS.items()}
     for host in ("h1", "h2"):
         running.until(host, lambda status: status["pods"] >= len(found), "does not know the containers")
     return found
@@ -184,3 +185,72 @@ def test_rules_stand_while_the_router_starts_again(open_network: Controllers, ad
     world.lab.start("h1")
     open_network.until("h1", lambda status: not status["router"]["trouble"], "does not find its router")
     assert reached(open_network, addresses, "web") == {"shop": False, "far": True}
+
+
+def test_ipv6_is_judged_as_ipv4_is(open_network: Controllers, addresses: dict[str, str]) -> None:
+    world = open_network.world
+    inside = {row["ContainerID"]: row["Addresses"] for row in world.report("h1")["Endpoints"]}
+    [six] = [address.partition("/")[0] for owner, found in inside.items() if addresses["web"] in str(found)
+             for address in found if ":" in address]
+    assert world.reaches("shop", six)
+    world.inside("h1", "ip", "address", "add", "fd00:77::ffff/64", "dev", "weave", "nodad")
+    assert world.reaches("h1", six)
+    open_network.set(policy("web", "web", ingress=[from_app("far")]))
+    assert (world.reaches("shop", six), world.reaches("far", six)) == (False, True)
+    open_network.set(policy("web", "web", ingress=[{"from": [{"ipBlock": {"cidr": "::/0"}}]}]))
+    assert (world.reaches("shop", six), world.reaches("shop", addresses["web"])) == (True, False)
+    assert world.reaches("h1", six)
+
+
+SERVICE = "10.200.0.1"
+NAT = """
+table ip service {{
+  chain there {{ type nat hook prerouting priority dstnat; ip daddr {service} tcp dport 80 dnat to {web}:80; }}
+  chain back {{ type nat hook postrouting priority srcnat; ip saddr {web} ip daddr {web} masquerade; }}
+}}
+"""
+CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 80), 2)"
+
+
+@pytest.fixture
+def service(open_network: Controllers, addresses: dict[str, str]) -> Iterator[str]:
+    """A service address that h1 translates, as a service proxy would; web and shop send it to their gateway."""
+    world = open_network.world
+    [gateway] = [row["Addresses"][0].partition("/")[0] for row in world.report("h1")["Endpoints"]
+                 if row["ContainerID"] == "weave:expose" and row["Local"]]
+    world.inside("h1", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    world.inside("h1", "sh", "-c", f"nft -f - <<E\n{NAT.format(service=SERVICE, web=addresses['web'])}\nE")
+    for name in ("web", "shop"):
+        world.inside(name, "ip", "route", "add", SERVICE, "via", gateway)
+    with program(open_network, "web", ECHO, PORT, first_line=False):
+        yield SERVICE
+    for name in ("web", "shop"):
+        world.inside(name, "ip", "route", "del", SERVICE)
+    world.inside("h1", "nft", "delete", "table", "ip", "service")
+
+
+def test_a_service_is_judged_by_the_pod_behind_it(open_network: Controllers, service: str) -> None:
+    world = open_network.world
+
+    def connects(name: str) -> bool:
+        return world.lab.execute(name, *PYTHON, CONNECT, service).returncode == 0
+
+    world.until(lambda: connects("shop"), bool, "the service does not answer")
+    to_web = {"to": [{"podSelector": {"matchLabels": {"app": "web"}}}], "ports": [{"port": 80}]}
+    to_service = {"to": [{"ipBlock": {"cidr": f"{service}/32"}}]}
+    open_network.set(policy("shop", "shop", egress=[to_web]))
+    assert connects("shop")
+    open_network.set(policy("shop", "shop", egress=[to_service]))
+    assert not connects("shop")
+    open_network.set(policy("web", "web", ingress=[], egress=[]))
+    assert not connects("shop")
+    assert connects("web"), "a pod reaches itself by its service"
+
+
+def test_a_bridge_that_hides_its_packets_is_set_right(open_network: Controllers, addresses: dict[str, str]) -> None:
+    world = open_network.world
+    open_network.set(policy("web", "web", ingress=[]))
+    world.inside("h1", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0")
+    world.until(lambda: world.inside("h1", "sysctl", "-n", "net.bridge.bridge-nf-call-iptables").strip(),
+                lambda value: value == "1", "nobody set the sysctl")
+    assert not world.reaches("shop", addresses["web"])

@@ -80,7 +80,8 @@ class Agent:
         self._told: tuple[str, ...] | None = None
         self._told_at = 0.0
         self._ready_since: float | None = None
-        self._has_condition = False
+        self._condition_on: str | None = None
+        """The node, by its uid, on which we said that the network is up."""
         self._life: tuple[str, int] | None = None
         self._alive_since = 0.0
         self._reclaiming: ReclaimService | None = None
@@ -123,7 +124,7 @@ class Agent:
             return
         await trio.to_thread.run_sync(self._install)
         self._ready_since = trio.current_time()
-        self._has_condition = False
+        self._condition_on = None
         self._told = None
         log.info("the router serves this node", extra=fields(node=self._options.node))
 
@@ -150,17 +151,18 @@ class Agent:
         self._told, self._told_at = targets, now
 
     async def _keep_condition(self) -> None:
-        """Say that the network of this node can be used, once for each time that it comes into service."""
+        """Say that the network of this node can be used, each time that it comes into service, or is made anew."""
         while True:
-            if self._ready_since is not None and not self._has_condition:
-                await self._try("condition", self._set_condition)
+            node = self._cluster.nodes.get(self._options.node)
+            if self._ready_since is not None and node is not None and node.uid != self._condition_on:
+                await self._try("condition", partial(self._set_condition, node.uid))
             await trio.sleep(limits.POLL_ROUTER_S)
 
-    async def _set_condition(self) -> None:
+    async def _set_condition(self, uid: str) -> None:
         with trio.fail_after(limits.REQUEST_DEADLINE_S):
             await self._client.patch(NODES.path(name=self._options.node, sub="status"),
                                      network_condition(timestamp(), is_up=True), STRATEGIC_PATCH)
-        self._has_condition = True
+        self._condition_on = uid
 
     # --- the record ----------------------------------------------------------------------------------------------
 

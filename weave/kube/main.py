@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         logs.configure(options.log_level, options.log_format)
         if options.command == "router":
             seed = trio.run(_place, options, strict_exception_groups=True)
+            if not seed:
+                sys.exit(0)
             _close_to_new_pods(options)
             words = [sys.executable, "-P", "-m", "weave.router", *options.router_words(seed)]
             os.execv(sys.executable, words)  # noqa: S606 - our own program
@@ -51,12 +53,18 @@ def _close_to_new_pods(options: Options) -> None:
 
 
 async def _place(options: Options) -> tuple[str, ...]:
+    """Return the peers of the first division; nothing where we were told to stop before we had a place."""
     from weave.kube.client import open_client
     from weave.kube.config import discover
     from weave.kube.preparing import place
 
-    async with open_client(discover(os.environ, options.kubeconfig), USER_AGENT) as client:
-        return await place(options, client)
+    seed: tuple[str, ...] = ()
+    config = discover(os.environ, options.kubeconfig)
+    async with open_client(config, USER_AGENT) as client, trio.open_nursery() as nursery:
+        await nursery.start(_obey_signals, nursery.cancel_scope)
+        seed = await place(options, client)
+        nursery.cancel_scope.cancel()
+    return seed
 
 
 async def _run_agent(options: Options) -> None:

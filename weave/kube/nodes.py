@@ -18,6 +18,8 @@ class NodeView:
     """One node."""
 
     name: str
+    uid: str
+    """Another one when a node of that name was made anew."""
     addresses: tuple[str, ...]
     """Internal ones, or external ones where there are no others; in the order the node gives them."""
     is_ready: bool
@@ -33,7 +35,7 @@ def read_node(value: object) -> NodeView | None:
     conditions = {text(mapping(each).get("type")): mapping(each) for each in sequence(status.get("conditions"))}
     network = conditions.get(UNAVAILABLE, {})
     return NodeView(
-        name, _addresses(sequence(status.get("addresses"))),
+        name, text(metadata(value).get("uid")), _addresses(sequence(status.get("addresses"))),
         is_ready=mapping(conditions.get("Ready")).get("status") == "True",
         has_our_network=network.get("status") == "False" and network.get("reason") == OUR_REASON)
 

@@ -38,6 +38,17 @@ async def load(text: str, started: Callable[[int], None]) -> None:
         raise EnvironmentFailure(f"cannot run nft: {exc.strerror}; {ADVICE}") from exc
 
 
+async def can(text: str) -> bool:
+    """Tell whether the kernel would do a transaction; nothing of it is done."""
+    try:
+        with trio.fail_after(DEADLINE_S):
+            done = await trio.run_process(["nft", "-c", "-f", "-"], stdin=text.encode(), capture_stdout=True,
+                                          capture_stderr=True, check=False)
+    except (OSError, trio.TooSlowError):
+        return False
+    return done.returncode == 0
+
+
 async def counters() -> dict[str, int]:
     """Return the packets of each counter of our tables, by its name."""
     found: dict[str, int] = {}

@@ -13,6 +13,7 @@ Names here are digests or ours; texts from outside reach nft in comments alone, 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from weave.npc.blocks import range_text
@@ -77,6 +78,19 @@ def full_text(ruleset: Ruleset, *, bridge: str, ports: str, multicast: bool) -> 
                                (f"{key} : goto {chain}" for key, chain in ruleset.dispatch.get(name, {}).items()))
     lines += _admission(ruleset, ports, multicast=multicast)
     return "\n".join(lines) + "\n"
+
+
+def report_text() -> str:
+    """Return what only a kernel that can report packets takes."""
+    return f"add table inet weave-npc-try\nadd chain inet weave-npc-try tell\n" \
+           f"add rule inet weave-npc-try tell {_verdict(Tell('try'))}\n"
+
+
+def without_reports(ruleset: Ruleset) -> Ruleset:
+    """Return the same rules for a kernel that cannot report packets: it counts them alone."""
+    chains = {name: replace(chain, rules=tuple(rule for rule in chain.rules if not isinstance(rule.verdict, Tell)))
+              for name, chain in ruleset.chains.items()}
+    return replace(ruleset, chains=chains)
 
 
 def empty_text() -> str:

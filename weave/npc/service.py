@@ -20,12 +20,13 @@ import trio
 
 from weave.errors import EnvironmentFailure, WeaveError
 from weave.logs import RateLimit, fields
-from weave.npc import kernel_reports
+from weave.npc import kernel_reports, nft
 from weave.npc.compiler import Compiler, Local
 from weave.npc.endpoint import Endpoint, EndpointBook
 from weave.npc.enforcer import Enforcer, Options, prepare_bridge
 from weave.npc.kernel import Kernel
 from weave.npc.kernel_reports import Report
+from weave.npc.nft_text import report_text, without_reports
 from weave.npc.placement import Mode, Placed, Placement
 from weave.npc.router_watch import RouterWatch
 from weave.npc.ruleset import Ruleset
@@ -35,7 +36,8 @@ log = logging.getLogger("weave.npc")
 
 RETRY_S = 1.0
 COALESCE_S = 0.005
-"""A deployment's pods come one by one, a few milliseconds apart."""
+"""A deployment's pods come one by one, a few milliseconds apart. At least as long as the last compilation took, so
+that a busy cluster costs at most half of a core."""
 MAX_COUNTED_PORTS = 1000
 """Ports told apart in the counters; strangers choose them."""
 
@@ -72,6 +74,7 @@ class Controller:
     """Policy is in force for the first time."""
     enforcer: Enforcer = field(init=False)
     watch: RouterWatch = field(init=False)
+    _reports: bool = True
     _compiler: Compiler = field(default_factory=Compiler)
     _placement: Placement = field(init=False)
     _woken: trio.Event = field(default_factory=trio.Event)
@@ -85,15 +88,20 @@ class Controller:
     async def run(self) -> None:
         """Enforce policy; never returns."""
         prepare_bridge()
+        self._reports = await nft.can(report_text())
+        if not self._reports:
+            self.reports_trouble = "this kernel cannot report packets (nft_log); they are counted alone"
+            log.warning("refused packets are not logged", extra=fields(reason=self.reports_trouble))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.source.run, self._deliver)
             nursery.start_soon(self.watch.run)
             nursery.start_soon(self.enforcer.keep)
-            nursery.start_soon(self._explain)
+            if self._reports:
+                nursery.start_soon(self._explain)
             while True:
                 with trio.move_on_at(self._deadline()):
                     await self._woken.wait()
-                await trio.sleep(COALESCE_S)
+                await trio.sleep(max(COALESCE_S, self.times.compile_s))
                 self._woken = trio.Event()
                 await self._settle()
 
@@ -129,7 +137,7 @@ class Controller:
         placed = self._placement.place(self.holdings.cluster, endpoints)
         rules = self._compiler.compile(placed.cluster, placed.local)
         compiled = time.perf_counter()
-        await self.enforcer.enforce(rules)
+        await self.enforcer.enforce(rules if self._reports else without_reports(rules))
         self.times = Times(compiled - start, time.perf_counter() - compiled)
         first, self.placed, self.trouble = bool(self.trouble), placed, ""
         self.enforced.set()

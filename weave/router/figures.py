@@ -28,7 +28,7 @@ KERNEL = {
 
 def figures(parts: "Parts") -> list[Figure]:
     """Return what the parts of a running router count."""
-    return [*_gossip(parts), *_links(parts), *_refusals(parts), *_kernel(parts)]
+    return [*_gossip(parts), *_links(parts), *_sleeve(parts), *_refusals(parts), *_kernel(parts)]
 
 
 def _gossip(parts: "Parts") -> Iterator[Sample]:
@@ -50,6 +50,23 @@ def _links(parts: "Parts") -> Iterator[Sample]:
                          Kind.COUNTER, link.sent_bytes, labels)
             yield Sample("weave_connection_received_bytes_total", "Octets received on control connections that are up.",
                          Kind.COUNTER, link.received_bytes, labels)
+
+
+def _sleeve(parts: "Parts") -> Iterator[Sample]:
+    for name, way in sorted(parts.sleeve.statuses.items()):
+        labels = (("peer", name),)
+        if way.rtt_s is not None:
+            yield Sample("weave_sleeve_rtt_seconds", "Round trip of an encrypted way.", Kind.GAUGE, way.rtt_s, labels)
+        yield Sample("weave_sleeve_loss_ratio", "Share of lost probes of an encrypted way.", Kind.GAUGE, way.loss,
+                     labels)
+        yield Sample("weave_sleeve_sent_bytes_total", "Octets of containers' frames sent.", Kind.COUNTER, way.sent,
+                     labels)
+        yield Sample("weave_sleeve_received_bytes_total", "Octets of containers' frames received.", Kind.COUNTER,
+                     way.received, labels)
+    for event, count in sorted(parts.sleeve.counters.items()):
+        yield Sample("weave_sleeve_events_total", "What the sleeve dropped, refused, asked for or sent again.",
+                     Kind.COUNTER, count, (("event", event),))
+    yield Sample("weave_sleeve_starts_total", "Sleeves that this router started.", Kind.COUNTER, parts.sleeve.starts)
 
 
 def _refusals(parts: "Parts") -> Iterator[Sample]:

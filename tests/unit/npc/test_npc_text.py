@@ -7,9 +7,23 @@ import pytest
 from weave.errors import LocalError
 from weave.npc.blocks import ranges_of, text_of
 from weave.npc.model import BlockPeer, Direction, Protocol
-from weave.npc.nft_text import full_text, rule_text
+from weave.npc.nft_text import full_text, rule_text, without_reports
 from weave.npc.options import parse_options
-from weave.npc.ruleset import Accept, Drop, End, InSet, Itself, Match, Rule, Ruleset, Tell, ToNamed, ToPorts, ToPortSet
+from weave.npc.ruleset import (
+    Accept,
+    Chain,
+    Drop,
+    End,
+    InSet,
+    Itself,
+    Match,
+    Rule,
+    Ruleset,
+    Tell,
+    ToNamed,
+    ToPorts,
+    ToPortSet,
+)
 
 MATCHES: list[tuple[Match, int, str]] = [
     (InSet(End.SOURCE, "s"), 4, "ct original ip saddr @s accept"),
@@ -77,3 +91,9 @@ def test_options_come_from_words_and_environment() -> None:
 def test_options_that_make_no_sense_are_refused(words: list[str]) -> None:
     with pytest.raises(LocalError):
         parse_options(words, {})
+
+
+def test_a_kernel_without_reports_gets_the_same_rules_without_them() -> None:
+    chain = Chain(4, (Rule((), Tell("tag")), Rule((), Drop(Direction.EGRESS))))
+    assert without_reports(Ruleset(chains={"refuse": chain})).chains == {
+        "refuse": Chain(4, (Rule((), Drop(Direction.EGRESS)),))}
