@@ -11,10 +11,10 @@ Invariant: a session that raised `FramingError` stays broken; nothing after a ba
 import struct
 
 from weave.errors import LocalError, RemoteError
-from weave.mesh.noise.cipher_state import CipherState
-from weave.mesh.noise.keys import NoiseError
-from weave.mesh.noise.protocol import MAX_MESSAGE_BYTES as MAX_RECORD_BYTES
-from weave.mesh.noise.protocol import TAG_BYTES
+from weave.noise.cipher_state import CipherState
+from weave.noise.keys import NoiseError
+from weave.noise.protocol import MAX_MESSAGE_BYTES as MAX_RECORD_BYTES
+from weave.noise.protocol import TAG_BYTES
 from weave.wire import MAX_MESSAGE_BYTES
 
 REKEY_RECORDS = 1 << 16

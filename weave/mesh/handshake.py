@@ -23,10 +23,6 @@ from weave.errors import LocalError, RemoteError
 from weave.mesh.framing import Session
 from weave.mesh.hello import MAX_HELLO_BYTES, Hello
 from weave.mesh.identity import Identity
-from weave.mesh.noise.cipher_state import CipherState
-from weave.mesh.noise.handshake_state import HandshakeState, PskMismatchError
-from weave.mesh.noise.keys import DH_BYTES, NoiseError
-from weave.mesh.noise.protocol import AES_GCM, SHA256, TAG_BYTES, XXPSK3, Protocol
 from weave.mesh.preamble import PREAMBLE_BYTES, Preamble, check_beginning
 from weave.mesh.reasons import (
     MAX_REFUSAL_BYTES,
@@ -36,6 +32,10 @@ from weave.mesh.reasons import (
     encode_refusal,
     printable,
 )
+from weave.noise.cipher_state import CipherState
+from weave.noise.handshake_state import HandshakeState, PskMismatchError
+from weave.noise.keys import DH_BYTES, NoiseError
+from weave.noise.protocol import AES_GCM, SHA256, TAG_BYTES, XXPSK3, Protocol
 
 __all__ = ["Established", "Handshake", "HandshakeRefused", "Hello", "Reason"]
 

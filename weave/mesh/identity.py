@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from weave.errors import LocalError, RemoteError
-from weave.mesh.noise.keys import KeyPair
 from weave.names import PEER_NAME_BYTES, PeerName, peer_name_from_bytes
+from weave.noise.keys import KeyPair
 
 SEED_BYTES = 32
 KEY_BYTES = 32

@@ -5,8 +5,8 @@ plaintexts of records, sealed properly. Allowed: `FramingError`, once and for ev
 """
 
 from weave.mesh.framing import FramingError, Session
-from weave.mesh.noise.cipher_state import CipherState
-from weave.mesh.noise.protocol import AES_GCM, MAX_MESSAGE_BYTES
+from weave.noise.cipher_state import CipherState
+from weave.noise.protocol import AES_GCM, MAX_MESSAGE_BYTES
 from weave.wire import MAX_MESSAGE_BYTES as MAX_PLAINTEXT_BYTES
 
 KEY = bytes(range(32))

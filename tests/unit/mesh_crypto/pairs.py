@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from weave.mesh.framing import Session
 from weave.mesh.handshake import Established, Handshake, HandshakeRefused, Hello, Reason
 from weave.mesh.identity import Identity
-from weave.mesh.noise.cipher_state import CipherState
-from weave.mesh.noise.protocol import AES_GCM
 from weave.mesh.password import OPEN_PSK
+from weave.noise.cipher_state import CipherState
+from weave.noise.protocol import AES_GCM
 from weave.wire import Plain
 
 ALICE = Identity.from_seed(b"a" * 32)

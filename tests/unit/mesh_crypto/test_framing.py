@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from weave.errors import LocalError
 from weave.mesh import framing
 from weave.mesh.framing import MAX_PIECE_BYTES, FramingError, Session
-from weave.mesh.noise.cipher_state import CipherState
-from weave.mesh.noise.protocol import AES_GCM
+from weave.noise.cipher_state import CipherState
+from weave.noise.protocol import AES_GCM
 from weave.wire import MAX_MESSAGE_BYTES
 
 from .pairs import secret, session_pair

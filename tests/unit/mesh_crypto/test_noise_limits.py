@@ -2,10 +2,10 @@
 
 import pytest
 
-from weave.mesh.noise.cipher_state import NONCE_LIMIT, CipherState
-from weave.mesh.noise.handshake_state import HandshakeState, PskMismatchError
-from weave.mesh.noise.keys import KeyPair, NoiseError
-from weave.mesh.noise.protocol import AES_GCM, CHACHA_POLY, IKPSK2, SHA256, XXPSK3, Cipher, Pattern, Protocol
+from weave.noise.cipher_state import NONCE_LIMIT, CipherState
+from weave.noise.handshake_state import HandshakeState, PskMismatchError
+from weave.noise.keys import KeyPair, NoiseError
+from weave.noise.protocol import AES_GCM, CHACHA_POLY, IKPSK2, SHA256, XXPSK3, Cipher, Pattern, Protocol
 
 from .pairs import secret
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from noise.connection import Keypair, NoiseConnection
 
-from weave.mesh.noise.handshake_state import HandshakeState
-from weave.mesh.noise.keys import KeyPair
-from weave.mesh.noise.protocol import CIPHERS, HASHES, IKPSK2, PATTERNS, Protocol
+from weave.noise.handshake_state import HandshakeState
+from weave.noise.keys import KeyPair
+from weave.noise.protocol import CIPHERS, HASHES, IKPSK2, PATTERNS, Protocol
 
 PROTOCOLS = {p.name.decode(): p for p in itertools.starmap(Protocol, itertools.product(PATTERNS, CIPHERS, HASHES))}
 BOOK = json.loads((Path(__file__).parent / "vectors.json").read_text())

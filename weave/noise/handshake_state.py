@@ -6,10 +6,10 @@ keys; the one that opens the payload is used from then on. After a `NoiseError` 
 
 from collections.abc import Sequence
 
-from weave.mesh.noise.cipher_state import CipherState
-from weave.mesh.noise.keys import DH_BYTES, KeyPair, NoiseError
-from weave.mesh.noise.protocol import MAX_MESSAGE_BYTES, TAG_BYTES, Protocol, Token
-from weave.mesh.noise.symmetric_state import SymmetricState
+from weave.noise.cipher_state import CipherState
+from weave.noise.keys import DH_BYTES, KeyPair, NoiseError
+from weave.noise.protocol import MAX_MESSAGE_BYTES, TAG_BYTES, Protocol, Token
+from weave.noise.symmetric_state import SymmetricState
 
 PSK_BYTES = 32
 
@@ -87,6 +87,12 @@ class HandshakeState:
         """Return our sending and our receiving state; once, after the last message."""
         assert self.is_finished, "the handshake is not finished"
         from_initiator, from_responder = self._symmetric.split()
+        return (from_initiator, from_responder) if self._initiator else (from_responder, from_initiator)
+
+    def split_keys(self) -> tuple[bytes, bytes]:
+        """Return our sending and our receiving key, for a tunnel that lays out its own nonces."""
+        assert self.is_finished, "the handshake is not finished"
+        from_initiator, from_responder = self._symmetric.split_keys()
         return (from_initiator, from_responder) if self._initiator else (from_responder, from_initiator)
 
     def _take_turn(self, *, writing: bool) -> tuple[Token, ...]:

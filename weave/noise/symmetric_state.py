@@ -7,8 +7,8 @@ where both ends saw the same bytes and hold the same secrets.
 import hashlib
 import hmac
 
-from weave.mesh.noise.cipher_state import CipherState
-from weave.mesh.noise.protocol import HASH_BYTES, KEY_BYTES, Protocol
+from weave.noise.cipher_state import CipherState
+from weave.noise.protocol import HASH_BYTES, KEY_BYTES, Protocol
 
 
 class SymmetricState:
@@ -59,8 +59,13 @@ class SymmetricState:
 
     def split(self) -> tuple[CipherState, CipherState]:
         """Return the transport states: initiator to responder, responder to initiator."""
-        first, second = self._hkdf(b"", 2)
+        first, second = self.split_keys()
         return CipherState(self._protocol.cipher, first), CipherState(self._protocol.cipher, second)
+
+    def split_keys(self) -> tuple[bytes, bytes]:
+        """Return the bare keys of `split`, for who keeps counters of its own."""
+        first, second = self._hkdf(b"", 2)
+        return first, second
 
     def fork(self) -> "SymmetricState":
         """Return a snapshot to try a pre-shared key on: mix it first, until then the cipher state is shared."""

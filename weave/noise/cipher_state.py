@@ -7,8 +7,8 @@ stops at `NONCE_LIMIT`, long before AES-GCM or the 64 bits would mind; a new con
 from cryptography.exceptions import InvalidTag
 from cryptography.utils import Buffer
 
-from weave.mesh.noise.keys import NoiseError
-from weave.mesh.noise.protocol import KEY_BYTES, Cipher
+from weave.noise.keys import NoiseError
+from weave.noise.protocol import KEY_BYTES, Cipher
 
 NONCE_LIMIT = 1 << 48
 """At 10 million packets a second this lasts most of a year; reaching it means a bug, not a busy link."""
