@@ -153,7 +153,7 @@ class Pact:
         if way == self._way:
             return []
         self._way = way
-        for epoch in filter(None, (self.current, self._previous, self._pending and self._pending.epoch)):
+        for epoch in self.epochs():
             self._drop(epoch)
         if self.current is not None:
             self.current = replace(self.current, inbound=None, outbound=None, why="")
