@@ -3,7 +3,7 @@
     out      by weave-wg to an inner address: accept · to an ESP peer, protected: accept · to a trusted peer: accept ·
              any other VXLAN: drop
     in       inner addresses, but by weave-wg: drop · from an ESP peer, unprotected: drop ·
-             by weave-wg, but VXLAN and probes: drop
+             probes outside tunnels: drop · by weave-wg, but VXLAN and probes: drop
     forward  from or to weave-wg: drop
 
 It stands beside forwarding entries and IPsec policies, which alone should do: it holds while these are changed, before
@@ -73,6 +73,8 @@ def _incoming(port: int, probe_port: int) -> list[Rule]:
              match({"meta": {"key": "ipsec"}}, False), *COUNT_AND_DROP)
         for version, protocol in sorted(PROTOCOL.items())
     ]
+    rules.append(rule("input", "probes outside tunnels", match(payload("udp", "dport"), probe_port),
+                      match(_IN, WIREGUARD, "!="), match({"meta": {"key": "ipsec"}}, False), *COUNT_AND_DROP))
     through = match(_IN, WIREGUARD)
     icmp = match({"meta": {"key": "l4proto"}}, "ipv6-icmp")
     return [*rules, rule("input", "WireGuard", through, ours, _ACCEPT),

@@ -31,8 +31,12 @@ PROVE_S = 6.0
 FIRST_RETRY_S = 10.0
 MAX_RETRY_S = 120.0
 """How long a tunnel that failed is left alone before it is tried again, doubling in between."""
+STEADY_S = 60.0
+"""A tunnel that was proven for so long is tried again soon when it fails; one that flaps is not."""
 PROBE_INTERVAL_S = 2.0
 """Between probes of a tunnel in use; with 100 peers that is 50 small packets a second."""
+REFUSED_S = 60.0
+"""How long a tunnel that our own kernel refused is left alone."""
 ANSWER_S = 1.0
 """After that a probe counts as lost. Longer than any path on earth, short enough to fall back within seconds."""
 LOST_PROBES = 4
@@ -55,3 +59,10 @@ TEND_INTERVAL_S = 10.0
 MAX_SPI = (1 << 32) - 1
 MIN_SPI = 1 << 8
 """Smaller ones are reserved (RFC 4303, 2.1)."""
+ADOPTED_S = 15.0
+"""How long a tunnel that an earlier life left in the kernel is believed to carry, until keys are agreed and probes
+answered: a router that returns cuts nothing."""
+KEPT_S = 1800.0
+"""How long what an earlier life left for a peer is kept while nobody knows that peer; as long as the mesh remembers."""
+VXLAN_OVERHEAD = {4: 50, 6: 70}
+"""Octets that VXLAN adds to a packet of a container, by family of what it travels on."""

@@ -362,7 +362,7 @@ class Pact:
     def _epoch(self, state: HandshakeState, ours: Terms, theirs: Terms, password_key: bytes) -> Epoch:
         send, receive = state.split_keys()
         inbound = outbound = None
-        why = theirs.why or ours.why
+        why = theirs.why or ours.why if ours.way == self._way else ""
         if ours.spi and theirs.spi and ours.way == self._way and self._way is not None:
             if self._way.fits(theirs.way):
                 inbound = Association(self._way.other, self._way.own, ours.spi, keys.esp_key(receive, ours.spi))

@@ -52,6 +52,11 @@ class WireGuard:
         self._generic = run_there(namespace, lambda: Netlink(nl.NETLINK_GENERIC))
         self._family = 0
 
+    @property
+    def exists(self) -> bool:
+        """Say whether there is a device under this name."""
+        return devices.find(self._netlink, NAME) is not None
+
     def close(self) -> None:
         """Close the socket; the device stays and carries on."""
         self._generic.close()
@@ -82,7 +87,7 @@ class WireGuard:
             raise
         return merge_devices(map(read_device, bodies))
 
-    def remove(self) -> None:
+    def wipe(self) -> None:
         """Remove the device, and with it all keys and sessions."""
         link = devices.find(self._netlink, NAME)
         if link is not None and link.kind == KIND:

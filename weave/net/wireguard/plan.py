@@ -4,7 +4,6 @@ The endpoint of a peer belongs to the kernel once there was a handshake: it foll
 does as fast. Ours is a first guess, and a second one where the session has died.
 """
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
@@ -72,17 +71,3 @@ def _plan_peer(wish: PeerWish, peer: Peer | None, wall_clock_s: float) -> Peer |
     same = (peer.preshared_key == wanted.preshared_key and peer.allowed == allowed
             and peer.keepalive_s == wanted.keepalive_s and wanted.endpoint is None)
     return None if same else wanted
-
-
-def age_of(peers: Iterable[Peer], key: bytes, wall_clock_s: float) -> float | None:
-    """Return how long ago a peer's last handshake was, in seconds; None where there was none."""
-    for peer in peers:
-        if peer.public_key == key and peer.last_handshake_s:
-            return max(0.0, wall_clock_s - peer.last_handshake_s)
-    return None
-
-
-def keys_of(peers: Iterable[Peer], inner: Collection[IPAddress]) -> frozenset[bytes]:
-    """Return the public keys of the peers that have one of these inner addresses."""
-    networks = {ip_network(address) for address in inner}
-    return frozenset(peer.public_key for peer in peers if peer.allowed & networks)
