@@ -58,6 +58,8 @@ class Settings:
     bridge: str
     mtu: int | None
     multicast_route: bool
+    sleeve_alone: bool
+    """Container traffic is sealed by the sleeve also where VXLAN would do."""
     state_dir: Path
     socket: Path
     metrics: tuple[str, int] | None
@@ -70,6 +72,11 @@ class Settings:
     def database(self) -> Path:
         """Return the path of the state file."""
         return self.state_dir / "weave.db"
+
+    @property
+    def sleeve_socket(self) -> Path:
+        """Return where the sleeve of this host listens for its router."""
+        return self.socket.with_name(f"{self.socket.stem}-sleeve.sock")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -130,6 +137,8 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
     add("--bridge", metavar="NAME", default="weave", help="bridge of the containers (default: %(default)s)")
     add("--mtu", type=int, metavar="BYTES", help="MTU of the overlay (default: that of the underlay less VXLAN's)")
     add("--vxlan-port", type=int, default=DEFAULT_VXLAN_PORT, help="UDP port of VXLAN (default: %(default)s)")
+    add("--no-vxlan", action="store_true",
+        help="send container traffic through the encrypted sleeve also where VXLAN would do")
     add("--no-multicast-route", action="store_true", help="do not send containers' multicast over this network")
     add("--state-dir", metavar="DIR", help=f"where the state is kept (WEAVE_STATE_DIR; {DEFAULT_STATE_DIR})")
     add("--socket", metavar="PATH", help=f"where the control API listens (WEAVE_SOCKET; {DEFAULT_SOCKET})")
@@ -170,6 +179,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         bridge=given.bridge,
         mtu=None if given.mtu is None else _at_least(given.mtu, 576, "--mtu"),
         multicast_route=not given.no_multicast_route,
+        sleeve_alone=given.no_vxlan,
         state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),
         socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
         metrics=_metrics_address(given.metrics_addr),

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from weave.api.report import ConnectionReport, IpamReport, OwnerReport, PeerReport, Report
+from weave.api.report import ConnectionReport, IpamReport, LinkReport, OwnerReport, PeerReport, Report
 
 ADDRESS_WIDTH = 21
 """`255.255.255.255:65535`; longer ones push the whole column."""
@@ -203,10 +203,20 @@ def _endpoints(report: Report) -> Iterable[str]:
 
 def _links(report: Report) -> Iterable[str]:
     rows = [
-        (f"{link['Peer']}({link['NickName']})", link["Mode"], link["Address"], f"mtu={link['MTU']}", link["Reason"])
+        (f"{link['Peer']}({link['NickName']})", link["Mode"], link["Address"], f"mtu={link['MTU']}",
+         " ".join(filter(None, (_link_quality(link), link["Reason"]))))
         for link in report["Links"]
     ]
     return _columns(sorted(rows), (PEER_WIDTH, MODE_WIDTH, 15, 8))
+
+
+def _link_quality(link: LinkReport) -> str:
+    quality = link["Quality"]
+    if quality is None:
+        return ""
+    rtt = "?" if quality["RTTms"] is None else f"{quality['RTTms']:g}"
+    return (f"rtt_ms={rtt} loss={quality['LossPercent']:g}% sent={quality['SentBytes']} "
+            f"received={quality['ReceivedBytes']} datagram={quality['DatagramBytes']}")
 
 
 def _columns(rows: Sequence[tuple[str, ...]], least: tuple[int, ...]) -> Iterable[str]:

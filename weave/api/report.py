@@ -182,6 +182,18 @@ class LinkReport(TypedDict):
     MTU: int
     Reason: str
     """Why the mode is not a better one; may be empty."""
+    Quality: "QualityReport | None"
+    """What the sleeve measured; None for other modes, and until it found the peer."""
+
+
+class QualityReport(TypedDict):
+    """How good the way to a peer is."""
+
+    RTTms: float | None
+    LossPercent: float
+    DatagramBytes: int
+    SentBytes: int
+    ReceivedBytes: int
 
 
 class BridgeReport(TypedDict):

@@ -76,6 +76,11 @@ class PublicIdentity:
         return identity
 
 
+def static_key_of(encoded: bytes) -> bytes:
+    """Return the static key in an encoded identity that was checked before (the mesh pins no other)."""
+    return encoded[KEY_BYTES : 2 * KEY_BYTES]
+
+
 class Identity:
     """The secret side of a peer: signs for it and proves it in handshakes."""
 

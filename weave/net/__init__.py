@@ -18,11 +18,24 @@ if TYPE_CHECKING:
         Remote,
         Route,
     )
+    from weave.net.sleeve.client import SleeveClient, SleeveConfig, end_sleeve
+    from weave.net.sleeve.keys import sleeve_psk
+    from weave.net.sleeve.messages import Keys
+    from weave.net.sleeve.model import PeerConfig, PeerStatus
+    from weave.net.sleeve.tap import has_tap
+    from weave.net.sleeve.wire import Key
 
-__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "Remote", "Route"]
+_PLACES = {
+    "Datapath": "datapath", "SleeveClient": "sleeve.client", "SleeveConfig": "sleeve.client",
+    "end_sleeve": "sleeve.client", "sleeve_psk": "sleeve.keys", "Keys": "sleeve.messages",
+    "PeerConfig": "sleeve.model", "PeerStatus": "sleeve.model", "has_tap": "sleeve.tap", "Key": "sleeve.wire",
+}
+__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "Key", "Keys",
+           "PeerConfig", "PeerStatus", "Remote", "Route", "SleeveClient", "SleeveConfig", "end_sleeve", "has_tap",
+           "sleeve_psk"]
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("weave.net.datapath" if name == "Datapath" else "weave.net.model"), name)
+    return getattr(import_module(f"weave.net.{_PLACES.get(name, 'model')}"), name)

@@ -55,7 +55,7 @@ class Datapath:
         with run_there(netns, Netlink) as netlink:
             mtu = config.mtu
             if mtu is None:
-                mtu = host.underlay(netlink, (config.bridge, config.vxlan, config.vxlan6))[1]
+                mtu = host.underlay(netlink, config.devices)[1]
             datapath = cls(config, netlink, mtu, netns)
             with closing(datapath._cables):
                 await datapath._adopt()
@@ -75,6 +75,11 @@ class Datapath:
         return self._overlay.mtu
 
     @property
+    def underlay_mtu(self) -> int:
+        """Return the MTU of the devices that our traffic leaves by."""
+        return host.underlay(self._netlink, self._config.devices)[1] + limits.VXLAN_OVERHEAD_V4
+
+    @property
     def bridge_mac(self) -> str:
         """Return the MAC of the bridge, behind which the host's own addresses are."""
         return naming.bridge_mac(self._config.peer)
@@ -90,7 +95,10 @@ class Datapath:
         await self._tell_local()
 
     async def set_remotes(self, remotes: Sequence[Remote]) -> None:
-        """Make these the peers with which plain VXLAN is exchanged: broadcasts go to them, nobody else gets in."""
+        """Make these the peers: broadcasts go to them, nobody else gets in.
+
+        Plain VXLAN is exchanged with those that have an address; what is for the others leaves by the sleeve's device.
+        """
         await self._overlay.set_remotes(remotes)
 
     async def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
@@ -104,12 +112,15 @@ class Datapath:
         """
         return self._overlay.inherited()
 
+    def inherited_sleeve(self) -> list[Endpoint]:
+        """Return the endpoints that an earlier router left behind the sleeve; to be asked at the same time."""
+        return self._overlay.inherited_sleeve()
+
     def underlay_addresses(self) -> tuple[IPAddress, ...]:
         """Return the addresses other hosts may reach us at, the likeliest first; believed for some seconds."""
         now = trio.current_time()
         if self._underlay is None or self._underlay[0] < now:
-            own = (self._config.bridge, self._config.vxlan, self._config.vxlan6)
-            self._underlay = now + limits.UNDERLAY_CACHE_S, host.underlay(self._netlink, own)[0]
+            self._underlay = now + limits.UNDERLAY_CACHE_S, host.underlay(self._netlink, self._config.devices)[0]
         return self._underlay[1]
 
     def routes_into(self, network: IPNetwork) -> list[IPNetwork]:

@@ -1,26 +1,33 @@
-"""Keep the bridge and its VXLAN devices as wanted. Blocking, cold.
+"""Keep the bridge, its VXLAN devices and the sleeve's TAP device as wanted. Blocking, cold.
 
     containers ── veth ──┐
     host's addresses ── weave ──┬── vxlan-6784    peers with an IPv4 underlay address
-                                └── vxlan6-6784   peers with an IPv6 one, made when there are any
+                                ├── vxlan6-6784   peers with an IPv6 one, made when there are any
+                                └── weave-sleeve  peers reached through the sleeve, made when there are any
 
-The VXLAN ports are isolated from each other: a frame that came from a peer never leaves to another peer.
+These ports are isolated from each other: a frame that came from a peer never leaves to another peer.
 """
 
 import errno
 import sys
 from collections.abc import Collection, Mapping
+from functools import partial
 
 from weave.errors import EnvironmentFailure
 from weave.net import limits, naming
+from weave.net.forwarding import SLEEVE_VERSION
 from weave.net.model import DatapathConfig
+from weave.net.namespace import run_there
 from weave.net.netlink import constants as nl
 from weave.net.netlink import messages
 from weave.net.netlink.codec import Message
 from weave.net.netlink.connection import Netlink, NetlinkFailure
 from weave.net.netlink.readings import Link, read_link
 from weave.net.plan import Alter, Create, Device, DeviceStep, DeviceWish, Foreign, Remove, plan_devices
+from weave.net.sleeve import tap
 
+TAP_KIND = "tun"
+"""As the kernel calls the kind of a TAP device."""
 _ON, _OFF = b"\1", b"\0"
 _UNSPECIFIED = bytes(16)
 
@@ -40,10 +47,17 @@ TUNNEL_PORT = {
 
 
 def wishes(config: DatapathConfig, mtu: int, versions: Collection[int], *, ipv6: bool) -> list[DeviceWish]:
-    """Return the devices of this host, with a VXLAN device for each family of underlay addresses."""
+    """Return the devices of this host, with one for each family of underlay addresses and one for the sleeve."""
     bridge = DeviceWish(config.bridge, "bridge", naming.bridge_mac(config.peer), mtu, options=BRIDGE_OPTIONS)
-    tunnels = [_tunnel(config, version, mtu, silent=ipv6) for version in sorted(versions)]
+    tunnels = [_sleeve(config, mtu, silent=ipv6) if version == SLEEVE_VERSION
+               else _tunnel(config, version, mtu, silent=ipv6) for version in sorted(versions)]
     return [bridge, *tunnels]
+
+
+def _sleeve(config: DatapathConfig, mtu: int, *, silent: bool) -> DeviceWish:
+    """Return the TAP device; frames of the segment's MTU are cut to fit by the sleeve itself."""
+    return DeviceWish(config.sleeve, TAP_KIND, naming.tunnel_mac(config.sleeve, config.peer), mtu,
+                      master=config.bridge, port=TUNNEL_PORT, silent=silent)
 
 
 def _tunnel(config: DatapathConfig, version: int, mtu: int, *, silent: bool) -> DeviceWish:
@@ -68,8 +82,11 @@ def _tunnel(config: DatapathConfig, version: int, mtu: int, *, silent: bool) -> 
     )
 
 
-def reconcile(wanted: list[DeviceWish], netlink: Netlink) -> tuple[dict[str, Link], int]:
-    """Make the devices as wanted; return them by name, and how many steps it took."""
+def reconcile(wanted: list[DeviceWish], netlink: Netlink, namespace: int | None) -> tuple[dict[str, Link], int]:
+    """Make the devices as wanted; return them by name, and how many steps it took.
+
+    TAP devices are made by a call of their own, in the namespace of that descriptor (None: where we are).
+    """
     taken = 0
     for _ in range(limits.SETTLE_ROUNDS):
         links = {wish.name: link for wish in wanted if (link := find(netlink, wish.name)) is not None}
@@ -78,7 +95,7 @@ def reconcile(wanted: list[DeviceWish], netlink: Netlink) -> tuple[dict[str, Lin
             return links, taken
         taken += len(steps)
         for step in steps:
-            _apply(step, netlink, links)
+            _apply(step, netlink, links, namespace)
     names = ", ".join(wish.name for wish in wanted)
     raise EnvironmentFailure(f"cannot set up {names}: something else keeps changing them; is another network manager "
                              "or another router in this network namespace?")
@@ -106,13 +123,15 @@ def _devices(links: Mapping[str, Link]) -> dict[str, Device]:
     }
 
 
-def _apply(step: DeviceStep, netlink: Netlink, links: Mapping[str, Link]) -> None:
+def _apply(step: DeviceStep, netlink: Netlink, links: Mapping[str, Link], namespace: int | None) -> None:
     match step:
         case Foreign(name, kind, wanted):
             raise EnvironmentFailure(f"cannot make the {wanted} {name}: a device of that name and kind "
                                      f"{kind or 'unknown'} exists; remove it (ip link delete {name})")
         case Remove(name, index):
             netlink.run([messages.delete_link(index)], f"remove {name}")
+        case Create(wish) if wish.kind == TAP_KIND:
+            run_there(namespace, partial(tap.make, wish.name))
         case Create(wish):
             data = {**wish.birth, **wish.unseen, **wish.options}
             create = messages.create_link(wish.name, wish.kind, wish.mac, data)

@@ -6,6 +6,8 @@ For a remote endpoint three entries stand together (the kernel answers ARP for i
     fdb of the bridge         MAC -> port of the VXLAN device, marked as learned from outside so that it never ages
     neighbour of the bridge   address -> MAC, marked with our protocol number
 
+For an endpoint behind the sleeve the last two do: its TAP device is a port like any other.
+
 A MAC of zeros stands for everything unknown: one entry for each peer (head-end replication).
 """
 
@@ -14,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from weave.net.limits import PROGRAM_SLICE
-from weave.net.model import Forwarding, Mac, Packed
+from weave.net.model import SLEEVE, Forwarding, Mac, Packed
 from weave.net.netlink import messages
 from weave.net.netlink.codec import Message
 from weave.net.netlink.connection import Netlink, NetlinkFailure
@@ -23,7 +25,8 @@ from weave.net.netlink.readings import read_forward, read_neighbour
 from weave.net.plan import ForwardingChange
 
 T = TypeVar("T")
-OCTETS = {4: messages.IPV4_OCTETS, 6: messages.IPV6_OCTETS}
+SLEEVE_VERSION = 0
+OCTETS = {SLEEVE_VERSION: len(SLEEVE), 4: messages.IPV4_OCTETS, 6: messages.IPV6_OCTETS}
 FLOOD = Mac(bytes(6))
 _NOWHERE = {version: Packed(bytes(octets)) for version, octets in OCTETS.items()}
 """Stands for the underlay address of an entry that lacks one of its halves: it is set, or removed, altogether."""
@@ -31,7 +34,7 @@ _GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
 
 
 class ForwardingTable:
-    """Own the forwarding entries of the VXLAN devices and the neighbours of the bridge."""
+    """Own the forwarding entries of the VXLAN devices, those for the sleeve, and the neighbours of the bridge."""
 
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
@@ -47,7 +50,7 @@ class ForwardingTable:
         return Forwarding(frozenset(self._floods), self._macs, self._neighbours)
 
     def read(self, bridge: int, tunnels: Mapping[int, int]) -> None:
-        """Read everything from the kernel; `tunnels` are the VXLAN devices by family of their underlay."""
+        """Read everything from the kernel; `tunnels` are the devices by family of their underlay."""
         self._bridge = bridge
         self._tunnels = {OCTETS[version]: device for version, device in tunnels.items()}
         self._floods, self._macs, self._neighbours = set(), {}, {}
@@ -102,12 +105,16 @@ class ForwardingTable:
             yield self._remove([messages.delete_tunnel(self._tunnels[len(vtep)], FLOOD, vtep) for vtep in vteps])
             self._floods.difference_update(vteps)
 
-    def _tunnel(self, mac: Mac, vtep: Packed) -> tuple[Message, Message]:
+    def _tunnel(self, mac: Mac, vtep: Packed) -> tuple[Message, ...]:
         device = self._tunnels[len(vtep)]
+        if vtep == SLEEVE:
+            return (messages.set_port_of(device, mac),)
         return messages.set_tunnel(device, mac, vtep), messages.set_port_of(device, mac)
 
-    def _no_tunnel(self, mac: Mac, vtep: Packed) -> tuple[Message, Message]:
+    def _no_tunnel(self, mac: Mac, vtep: Packed) -> tuple[Message, ...]:
         device = self._tunnels[len(vtep)]
+        if vtep == SLEEVE:
+            return (messages.delete_port_of(device, mac),)
         return messages.delete_port_of(device, mac), messages.delete_tunnel(device, mac, vtep)
 
     def _set(self, batch: Sequence[Message]) -> int:

@@ -12,6 +12,8 @@ Mac = NewType("Mac", bytes)
 """Six octets, as on the wire."""
 Packed = NewType("Packed", bytes)
 """An address as on the wire, 4 octets or 16. They come by the thousand, and an `ipaddress` object costs 1 µs."""
+SLEEVE = Packed(b"")
+"""Stands for the way through the sleeve, which needs no underlay address of the kernel."""
 DEFAULT_INTERFACE = "ethwe"
 
 
@@ -22,6 +24,8 @@ class DatapathConfig:
     peer: PeerName
     """Also the MAC of the bridge."""
     bridge: str = "weave"
+    sleeve: str = "weave-sleeve"
+    """The TAP device for peers reached through the sleeve, made when the first one comes."""
     vni: int = 6784
     port: int = 6784
     mtu: int | None = None
@@ -37,14 +41,19 @@ class DatapathConfig:
         """Name of the VXLAN device for peers with an IPv6 underlay address, made when the first one comes."""
         return f"vxlan6-{self.port}"
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices that are ours, but for cables."""
+        return self.vxlan, self.vxlan6, self.sleeve, self.bridge
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A peer to which plain VXLAN may be sent."""
+    """A peer that container traffic is exchanged with."""
 
     peer: PeerName
-    vtep: IPAddress
-    """Its underlay address."""
+    vtep: IPAddress | None
+    """The underlay address that plain VXLAN may be sent to; None: everything goes through the sleeve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,6 @@ class Forwarding:
     floods: frozenset[Packed]
     """Underlay addresses that get a copy of every broadcast and of frames for unknown MACs."""
     tunnels: Mapping[Mac, Packed]
-    """MAC to underlay address, whose family says in which VXLAN device."""
+    """MAC to underlay address, whose family says in which VXLAN device, or to `SLEEVE`."""
     neighbours: Mapping[Packed, Mac]
     """Overlay address to MAC, to answer ARP and ND without asking the wire."""

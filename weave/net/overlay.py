@@ -12,15 +12,15 @@ from ipaddress import ip_address, ip_interface
 
 import trio
 
-from weave.addresses import IPAddress, IPInterface, IPNetwork
+from weave.addresses import IPAddress, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
 from weave.net import devices, limits, sysctl
 from weave.net.announcing import announce
 from weave.net.firewall import Firewall
-from weave.net.forwarding import ForwardingTable
+from weave.net.forwarding import SLEEVE_VERSION, ForwardingTable
 from weave.net.frames import announcement
-from weave.net.model import DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote
+from weave.net.model import SLEEVE, DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote
 from weave.net.namespace import run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
@@ -34,7 +34,7 @@ NOBODY = Local(frozenset(), {}, frozenset())
 
 
 class Overlay:
-    """Own the bridge, the VXLAN devices, their forwarding entries and our nftables tables."""
+    """Own the bridge, the VXLAN devices, the sleeve's TAP device, their forwarding entries and our nftables tables."""
 
     def __init__(self, config: DatapathConfig, mtu: int, netlink: Netlink, namespace: int | None) -> None:
         self.local = NOBODY
@@ -59,8 +59,9 @@ class Overlay:
 
     async def open(self) -> None:
         """Take over what is there and complete it."""
-        if devices.find(self._netlink, self._config.vxlan6) is not None:
-            self._versions.add(6)
+        for version, name in ((6, self._config.vxlan6), (SLEEVE_VERSION, self._config.sleeve)):
+            if devices.find(self._netlink, name) is not None:
+                self._versions.add(version)
         await self.firewall.adopt()
         self._settle_devices()
         self._read()
@@ -80,20 +81,31 @@ class Overlay:
         """Return the remote endpoints that the kernel has, by underlay address; hosts without any are there too."""
         actual = self.table.actual
         found: dict[Packed, list[Endpoint]] = {vtep: [] for vtep in actual.floods}
-        addresses: dict[Mac, list[IPInterface]] = {}
-        for packed, mac in actual.neighbours.items():
-            addresses.setdefault(mac, []).append(ip_interface(ip_address(packed)))
         for mac, vtep in actual.tunnels.items():
             if any(vtep):
-                found.setdefault(vtep, []).append(Endpoint(mac.hex(":"), tuple(addresses.get(mac, ())), "", "", None))
+                found.setdefault(vtep, []).append(self._inherited_endpoint(mac))
         return {ip_address(vtep): endpoints for vtep, endpoints in found.items()}
 
+    def inherited_sleeve(self) -> list[Endpoint]:
+        """Return the remote endpoints that the kernel has behind the sleeve."""
+        return [self._inherited_endpoint(mac) for mac, vtep in sorted(self.table.actual.tunnels.items())
+                if vtep == SLEEVE]
+
+    def _inherited_endpoint(self, mac: Mac) -> Endpoint:
+        addresses = tuple(ip_interface(ip_address(packed)) for packed, owner in self.table.actual.neighbours.items()
+                          if owner == mac)
+        return Endpoint(mac.hex(":"), addresses, "", "", None)
+
     async def set_remotes(self, remotes: Sequence[Remote]) -> None:
-        """Make these the peers that get, and may send, plain VXLAN; of one named twice, the last address counts."""
+        """Make these the peers; those with an address get, and may send, plain VXLAN.
+
+        Of one named twice, the last counts.
+        """
         self._remotes = tuple({remote.peer: remote for remote in remotes}.values())
-        vteps = frozenset(remote.vtep for remote in self._remotes)
+        vteps = frozenset(remote.vtep for remote in self._remotes if remote.vtep is not None)
         async with self._lock:
-            missing = {vtep.version for vtep in vteps} - self._versions
+            missing = {SLEEVE_VERSION if remote.vtep is None else remote.vtep.version
+                       for remote in self._remotes} - self._versions
             if missing:
                 self._versions |= missing
                 self._settle_devices()
@@ -131,7 +143,7 @@ class Overlay:
     async def wipe(self) -> None:
         """Remove devices and tables."""
         async with self._lock:
-            for name in (self._config.vxlan, self._config.vxlan6, self._config.bridge):
+            for name in self._config.devices:
                 link = devices.find(self._netlink, name)
                 if link is not None:
                     self._netlink.run([messages.delete_link(link.index)], f"remove {name}")
@@ -140,13 +152,14 @@ class Overlay:
     def _settle_devices(self) -> None:
         ipv6 = run_there(self._namespace, sysctl.has_ipv6)
         wanted = devices.wishes(self._config, self.mtu, self._versions, ipv6=ipv6)
-        links, steps = devices.reconcile(wanted, self._netlink)
+        links, steps = devices.reconcile(wanted, self._netlink, self._namespace)
         if steps:
             self.device_steps += steps
             log.info("devices set up", extra=fields(bridge=self._config.bridge, steps=steps, mtu=self.mtu))
         self.bridge = links[self._config.bridge].index
         self._tunnels = {version: links[name].index for version, name in
-                         ((4, self._config.vxlan), (6, self._config.vxlan6)) if name in links}
+                         ((4, self._config.vxlan), (6, self._config.vxlan6), (SLEEVE_VERSION, self._config.sleeve))
+                         if name in links}
         try:
             run_there(self._namespace, lambda: sysctl.prepare(self._config.bridge))
         except OSError as exc:
@@ -162,7 +175,7 @@ class Overlay:
         if self._remotes is not None and self._endpoints is not None:
             return want_forwarding(self._remotes, self._endpoints, self.local)
         floods = (actual.floods if self._remotes is None
-                  else frozenset(Packed(remote.vtep.packed) for remote in self._remotes))
+                  else frozenset(Packed(remote.vtep.packed) for remote in self._remotes if remote.vtep is not None))
         tunnels = {mac: vtep for mac, vtep in actual.tunnels.items() if mac not in self.local.macs}
         kept = {ip: mac for ip, mac in actual.neighbours.items() if ip not in self.local.own}
         return Forwarding(floods, tunnels, {**kept, **self.local.neighbours})

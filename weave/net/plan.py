@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import TypeVar
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
-from weave.net.model import AttachRequest, Endpoint, Forwarding, Mac, Packed, Remote, Route
+from weave.net.model import SLEEVE, AttachRequest, Endpoint, Forwarding, Mac, Packed, Remote, Route
 
 K = TypeVar("K", Mac, Packed)
 V = TypeVar("V", Mac, Packed)
@@ -168,7 +168,7 @@ def want_forwarding(remotes: Iterable[Remote], endpoints: Iterable[Endpoint], lo
 
     Of two endpoints with one MAC, or one address, the first in order of (peer, MAC) wins, on every host alike.
     """
-    vteps = {remote.peer: Packed(remote.vtep.packed) for remote in remotes}
+    vteps = {remote.peer: SLEEVE if remote.vtep is None else Packed(remote.vtep.packed) for remote in remotes}
     tunnels: dict[Mac, Packed] = {}
     neighbours = dict(local.neighbours)
     reachable = [(endpoint.peer, endpoint.mac, endpoint) for endpoint in endpoints if endpoint.peer in vteps]
@@ -181,7 +181,7 @@ def want_forwarding(remotes: Iterable[Remote], endpoints: Iterable[Endpoint], lo
             packed = Packed(address.packed)
             if packed not in local.own:
                 neighbours.setdefault(packed, mac)
-    return Forwarding(frozenset(vteps.values()), tunnels, neighbours)
+    return Forwarding(frozenset(vteps.values()) - {SLEEVE}, tunnels, neighbours)
 
 
 def plan_forwarding(wanted: Forwarding, actual: Forwarding) -> ForwardingChange:

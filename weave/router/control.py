@@ -61,7 +61,7 @@ class RouterControl:
         """Return everything this router knows of itself."""
         parts, now = self._parts, trio.current_time()
         mtu = parts.datapath.mtu
-        warnings = [] if parts.fabric.failure is None else [parts.fabric.failure]
+        warnings = [failure for failure in (parts.fabric.failure, parts.sleeve.failure) if failure is not None]
         warnings += [] if parts.dns is None else parts.dns.problems
         nicknames = self.nicknames()
         return {
@@ -73,7 +73,7 @@ class RouterControl:
                 parts.dns, parts.catalogue, self._settings),
             "Endpoints": report.endpoint_reports(parts.announcer.local(), parts.fabric.endpoints(), nicknames,
                                                  self._me),
-            "Links": report.link_reports(parts.fabric.links, mtu),
+            "Links": report.link_reports(parts.fabric.links, parts.sleeve.statuses, mtu),
             "Bridge": report.bridge_report(parts.datapath),
         }
 

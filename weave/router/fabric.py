@@ -16,12 +16,24 @@ from weave.addresses import IPAddress, IPNetwork
 from weave.errors import EnvironmentFailure, RemoteError
 from weave.logs import fields
 from weave.mesh.entries import ChannelChange
+from weave.mesh.identity import static_key_of
 from weave.mesh.service import TRUSTS_US, MeshService
+from weave.mesh.views import PeerView
 from weave.names import PeerName
-from weave.net import Datapath, Endpoint, Remote
+from weave.net import Datapath, Endpoint, Key, PeerConfig, Remote, SleeveClient
 from weave.router.endpoints import decode_endpoint
 from weave.router.inheritance import Inheritance
-from weave.router.underlay import MODE_VXLAN, LinkDecision, PeerUnderlay, decide_link, host_of, within
+from weave.router.underlay import (
+    MODE_NONE,
+    MODE_SLEEVE,
+    MODE_VXLAN,
+    Ability,
+    LinkDecision,
+    PeerUnderlay,
+    decide_link,
+    host_of,
+    within,
+)
 from weave.settings import Settings
 
 log = logging.getLogger("weave.fabric")
@@ -29,6 +41,8 @@ log = logging.getLogger("weave.fabric")
 PROGRAM_INTERVAL_S = 0.02
 """Changes of one burst of gossip become one round of netlink messages."""
 RETRY_S = 2.0
+ENCRYPTED, CAN_SLEEVE, CAN_VXLAN = "encrypted", "sleeve", "vxlan"
+"""What a peer says of itself in the mesh."""
 TEND_INTERVAL_S = 10.0
 """A look costs some milliseconds; what a flushed firewall lets through meanwhile is the price of a longer one."""
 
@@ -36,7 +50,8 @@ TEND_INTERVAL_S = 10.0
 class Fabric:
     """Own the picture of remote endpoints and links, and keep the kernel equal to it."""
 
-    def __init__(self, settings: Settings, mesh: MeshService, datapath: Datapath) -> None:
+    def __init__(self, settings: Settings, mesh: MeshService, datapath: Datapath, sleeve: SleeveClient,
+                 ability: Ability) -> None:
         self.refused: Counter[str] = Counter()
         self.links: list[LinkDecision] = []
         self.failure: str | None = None
@@ -44,6 +59,10 @@ class Fabric:
         self._settings = settings
         self._mesh = mesh
         self._datapath = datapath
+        self._sleeve = sleeve
+        self._ability = ability
+        self._places: dict[PeerName, PeerConfig] = {}
+        """Where the sleeve finds each peer."""
         self._remote: dict[tuple[PeerName, bytes], Endpoint] = {}
         self._stale = trio.Event()
         self._inheritance = Inheritance({}, now=0.0)
@@ -79,7 +98,7 @@ class Fabric:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the kernel equal to the picture until cancelled."""
-        self._inheritance = Inheritance(self._datapath.inherited(), trio.current_time())
+        await self._inherit()
         self._decide()
         task_status.started()
         while True:
@@ -99,14 +118,29 @@ class Fabric:
             except EnvironmentFailure as exc:
                 log.warning("cannot look after the kernel; trying again", extra=fields(reason=exc))
 
+    async def _inherit(self) -> None:
+        """Take over what an earlier router left: by VXLAN from the kernel, by the sleeve from the sleeve."""
+        found = await self._sleeve.find()
+        self._places = {PeerName(config.name): config for config in found.peers}
+        behind: dict[PeerName, list[Endpoint]] = {name: [] for name in self._places}
+        for endpoint in self._datapath.inherited_sleeve():
+            name = PeerName(found.macs.get(_octets(endpoint.mac), ""))
+            if name in behind:
+                behind[name].append(endpoint)
+        self._inheritance = Inheritance(self._datapath.inherited(), trio.current_time(), behind)
+
     async def _program(self) -> bool:
         self._decide()
         self._settle_inheritance()
-        open_links = {link.peer: link.address for link in self.links if link.mode == MODE_VXLAN}
-        remotes = [Remote(peer, address) for peer, address in sorted(open_links.items()) if address is not None]
+        open_links = {link.peer: None if link.mode == MODE_SLEEVE else link.address
+                      for link in self.links if link.mode != MODE_NONE}
+        named = [Remote(peer, address) for peer, address in sorted(open_links.items())]
+        remotes = self._inheritance.remotes(named)
+        endpoints = self._inheritance.endpoints(self.endpoints(), named)
         try:
-            await self._datapath.set_remotes(self._inheritance.remotes(remotes))
-            await self._datapath.set_endpoints(self._inheritance.endpoints(self.endpoints(), remotes))
+            await self._datapath.set_remotes(remotes)
+            await self._datapath.set_endpoints(endpoints)
+            self._want_sleeve(remotes, endpoints)
         except EnvironmentFailure as exc:
             self.failure = str(exc)
             log.error("cannot program the kernel; trying again", extra=fields(reason=exc, after_s=RETRY_S))  # noqa: TRY400 - an expected condition
@@ -114,10 +148,17 @@ class Fabric:
         self.failure = None
         return True
 
+    def _want_sleeve(self, remotes: Sequence[Remote], endpoints: Sequence[Endpoint]) -> None:
+        """Tell the sleeve which peers are its own, and which MACs are behind them."""
+        peers = {remote.peer for remote in remotes if remote.vtep is None and remote.peer in self._places}
+        macs = {_octets(endpoint.mac): str(endpoint.peer) for endpoint in endpoints if endpoint.peer in peers}
+        self._sleeve.want([self._places[peer] for peer in sorted(peers)], macs)
+
     def _settle_inheritance(self) -> None:
         """Let go of what an earlier router left where somebody knows better, or where plain traffic may not go now."""
         self._inheritance.settle(self.links, trio.current_time())
         self._inheritance.drop(link.address for link in self.links if link.mode != MODE_VXLAN)
+        self._inheritance.drop(link.peer for link in self.links if link.mode != MODE_SLEEVE)
         if self._settings.passwords:
             trusted = self._settings.trusted_subnets
             self._inheritance.drop(vtep for vtep in self._inheritance.vteps() if not within(vtep, trusted))
@@ -126,7 +167,7 @@ class Fabric:
         self._underlay = self._settings.advertise or self._datapath.underlay_addresses()
         links = [
             decide_link(peer, encrypts=bool(self._settings.passwords), own_addresses=self._underlay,
-                        trusted_subnets=self._settings.trusted_subnets)
+                        trusted_subnets=self._settings.trusted_subnets, ability=self._ability)
             for peer in self._peers()
         ]
         if links != self.links:
@@ -146,14 +187,30 @@ class Fabric:
                 continue
             connection = connections.get(peer.name)
             trusts = None if connection is None else connection.features.get(TRUSTS_US)
+            host = None if connection is None else host_of(connection.address)
+            advertised = _addresses(peer.addresses)
+            self._place(peer, host, advertised)
             result.append(PeerUnderlay(
-                name=peer.name, nickname=peer.nickname,
-                connected_from=None if connection is None else host_of(connection.address),
-                advertised=_addresses(peer.addresses), encrypts=bool(peer.features.get("encrypted")),
+                name=peer.name, nickname=peer.nickname, connected_from=host,
+                advertised=advertised, encrypts=bool(peer.features.get(ENCRYPTED)),
+                sleeve=bool(peer.features.get(CAN_SLEEVE)), vxlan=peer.features.get(CAN_VXLAN) is not False,
                 trusts_us=trusts if isinstance(trusts, bool) else None,
                 trusted_subnets=_networks(peer.trusted_subnets),
             ))
         return result
+
+    def _place(self, peer: PeerView, host: IPAddress | None, advertised: Sequence[IPAddress]) -> None:
+        """Note who a peer is and where the sleeve may find it; one whose key is not known yet is none for it."""
+        identity = self._mesh.core.identity_of(peer.name)
+        if identity is None:
+            return
+        hosts = dict.fromkeys([*([] if host is None else [host]), *advertised])
+        self._places[peer.name] = PeerConfig(peer.name, Key(static_key_of(identity)),
+                                             tuple((str(item), peer.control_port) for item in hosts))
+
+
+def _octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
 
 
 def _addresses(texts: Sequence[str]) -> tuple[IPAddress, ...]:

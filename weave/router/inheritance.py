@@ -1,13 +1,15 @@
-"""What an earlier router left in the kernel, and how long it is kept. Pure.
+"""What an earlier router left in the kernel and in the sleeve, and how long it is kept. Pure.
 
 A router that returns finds the entries of its former life: endpoints on other hosts, by the underlay address of their
-host. Containers talk by them, so an entry stays until somebody who knows better has spoken: the peer at that underlay
-address, once it had time to tell what it has, or any peer that announces the same MAC or address. The router of that
-host may be down for long; what nobody speaks for is dropped when an unreachable peer would be forgotten.
+host, or by the name of the peer that the sleeve knows. Containers talk by them, so an entry stays until somebody who
+knows better has spoken: the peer at that place, once it had time to tell what it has, or any peer that announces the
+same MAC or address. The router of that host may be down for long; what nobody speaks for is dropped when an unreachable
+peer would be forgotten.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from weave.addresses import IPAddress
 from weave.names import PeerName
@@ -16,6 +18,8 @@ from weave.router.underlay import LinkDecision
 
 GREETING_S = 5.0
 """How long a peer that became known has to tell of its endpoints; it takes a few round trips."""
+Place = IPAddress | PeerName
+"""Where entries lead: an underlay address, by VXLAN, or a peer, by the sleeve."""
 KEPT_S = 1800.0
 """How long entries are kept for a peer that nobody knows; as long as the mesh remembers an unreachable one."""
 
@@ -23,10 +27,13 @@ KEPT_S = 1800.0
 class Inheritance:
     """Own what is left of the entries that were found at the start."""
 
-    def __init__(self, found: Mapping[IPAddress, Sequence[Endpoint]], now: float) -> None:
-        self._left = {vtep: tuple(endpoints) for vtep, endpoints in found.items()}
+    def __init__(self, found: Mapping[IPAddress, Sequence[Endpoint]], now: float,
+                 sleeve: Mapping[PeerName, Sequence[Endpoint]] = MappingProxyType({})) -> None:
+        self._left: dict[Place, tuple[Endpoint, ...]] = {
+            **{vtep: tuple(endpoints) for vtep, endpoints in found.items()},
+            **{peer: tuple(endpoints) for peer, endpoints in sleeve.items()}}
         self._until = dict.fromkeys(self._left, now + KEPT_S)
-        self._greeted: set[IPAddress] = set()
+        self._greeted: set[Place] = set()
 
     def __bool__(self) -> bool:
         """Say whether anything is left."""
@@ -35,44 +42,51 @@ class Inheritance:
     def settle(self, links: Iterable[LinkDecision], now: float) -> None:
         """Take note of the peers that are known now; drop what is no longer kept."""
         for link in links:
-            if link.address in self._left and link.address not in self._greeted:
-                self._greeted.add(link.address)
-                self._until[link.address] = min(self._until[link.address], now + GREETING_S)
-        for vtep in [vtep for vtep in self._left if self._until[vtep] <= now]:
-            del self._left[vtep]
+            for place in (link.address, link.peer):
+                if place is not None and place in self._left and place not in self._greeted:
+                    self._greeted.add(place)
+                    self._until[place] = min(self._until[place], now + GREETING_S)
+        for place in [place for place in self._left if self._until[place] <= now]:
+            del self._left[place]
 
-    def drop(self, vteps: Iterable[IPAddress | None]) -> None:
-        """Drop entries at these underlay addresses: no plain traffic may go there."""
-        for vtep in vteps:
-            if vtep is not None:
-                self._left.pop(vtep, None)
+    def drop(self, places: Iterable[Place | None]) -> None:
+        """Drop entries at these places: no traffic may go there that way."""
+        for place in places:
+            if place is not None:
+                self._left.pop(place, None)
 
     def deadline(self) -> float:
         """Return when something is dropped next."""
-        return min((self._until[vtep] for vtep in self._left), default=float("inf"))
+        return min((self._until[place] for place in self._left), default=float("inf"))
 
     def remotes(self, named: Iterable[Remote]) -> list[Remote]:
-        """Return these remotes, and one for each underlay address that none of them stands for."""
+        """Return these remotes, and one for each place that none of them stands for."""
         result = list(named)
         spoken_for = {remote.vtep for remote in result}
-        return result + [Remote(_heir(vtep), vtep) for vtep in self._sorted() if vtep not in spoken_for]
+        peers = {remote.peer for remote in result}
+        return (result + [Remote(_heir(vtep), vtep) for vtep in self.vteps() if vtep not in spoken_for]
+                + [Remote(peer, None) for peer in self.sleeve_peers() if peer not in peers])
 
     def endpoints(self, announced: Sequence[Endpoint], named: Iterable[Remote]) -> list[Endpoint]:
         """Return these endpoints, and what is left that has neither MAC nor address in common with them."""
         macs = {endpoint.mac for endpoint in announced}
         taken = {address.ip for endpoint in announced for address in endpoint.addresses}
-        owners = {remote.vtep: remote.peer for remote in named}
-        left = [replace(endpoint, peer=owners.get(vtep, _heir(vtep)))
-                for vtep in self._sorted() for endpoint in self._left[vtep]
+        owners = {remote.vtep: remote.peer for remote in named if remote.vtep is not None}
+        heirs: list[tuple[Place, PeerName]] = [(vtep, owners.get(vtep, _heir(vtep))) for vtep in self.vteps()]
+        heirs += [(peer, peer) for peer in self.sleeve_peers()]
+        left = [replace(endpoint, peer=heir)
+                for place, heir in heirs for endpoint in self._left[place]
                 if endpoint.mac not in macs and taken.isdisjoint(address.ip for address in endpoint.addresses)]
         return [*announced, *left]
 
     def vteps(self) -> list[IPAddress]:
         """Return the underlay addresses that something is left for, in order."""
-        return self._sorted()
+        return sorted((place for place in self._left if not isinstance(place, str)),
+                      key=lambda vtep: (vtep.version, int(vtep)))
 
-    def _sorted(self) -> list[IPAddress]:
-        return sorted(self._left, key=lambda vtep: (vtep.version, int(vtep)))
+    def sleeve_peers(self) -> list[PeerName]:
+        """Return the peers for which something is left in the sleeve, in order."""
+        return sorted(place for place in self._left if isinstance(place, str))
 
 
 def _heir(vtep: IPAddress) -> PeerName:

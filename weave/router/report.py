@@ -16,6 +16,7 @@ from weave.api.report import (
     LinkReport,
     PeerConnectionReport,
     PeerReport,
+    QualityReport,
     RouterReport,
 )
 from weave.dns import Catalogue, DnsServer
@@ -25,9 +26,9 @@ from weave.mesh.preamble import PROTOCOL_MAX, PROTOCOL_MIN
 from weave.mesh.service import MeshService
 from weave.mesh.views import ConnectionView
 from weave.names import PeerName
-from weave.net import Datapath, Endpoint
+from weave.net import Datapath, Endpoint, PeerStatus
 from weave.router.fabric import Fabric
-from weave.router.underlay import MODE_NONE, MODE_VXLAN, LinkDecision
+from weave.router.underlay import MODE_NONE, MODE_SLEEVE, MODE_VXLAN, LinkDecision
 from weave.settings import Settings
 
 REFUSAL_SHOWN_S = 120.0
@@ -112,13 +113,27 @@ def endpoint_reports(local: Iterable[Endpoint], remote: Iterable[Endpoint], nick
     ]
 
 
-def link_reports(links: Iterable[LinkDecision], mtu: int) -> list[LinkReport]:
-    """Return how container traffic travels to each peer."""
-    return [
-        {"Peer": link.peer, "NickName": link.nickname, "Mode": link.mode, "MTU": mtu,
-         "Address": str(link.address) if link.address is not None else "", "Reason": link.reason}
-        for link in links
-    ]
+def link_reports(links: Iterable[LinkDecision], ways: Mapping[str, PeerStatus], mtu: int) -> list[LinkReport]:
+    """Return how container traffic travels to each peer; `ways` is what the sleeve says of those that are its own."""
+    return [_link(link, ways.get(link.peer) if link.mode == MODE_SLEEVE else None, mtu) for link in links]
+
+
+def _link(link: LinkDecision, way: PeerStatus | None, mtu: int) -> LinkReport:
+    address = str(link.address) if link.address is not None else ""
+    if way is not None and way.address is not None:
+        host, port = way.address
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    reason = link.reason
+    if link.mode == MODE_SLEEVE and (way is None or not way.established):
+        reason = f"no answer to the sleeve yet, is UDP let through? {reason}"
+    return {"Peer": link.peer, "NickName": link.nickname, "Mode": link.mode, "MTU": mtu, "Address": address,
+            "Reason": reason, "Quality": None if way is None else _quality(way)}
+
+
+def _quality(way: PeerStatus) -> QualityReport:
+    return {"RTTms": None if way.rtt_s is None else round(way.rtt_s * 1000, 3),
+            "LossPercent": round(way.loss * 100, 2), "DatagramBytes": way.size,
+            "SentBytes": way.sent, "ReceivedBytes": way.received}
 
 
 def bridge_report(datapath: Datapath) -> BridgeReport:

@@ -28,17 +28,18 @@ from weave.mesh.peers import LocalPeer, MeshConfig
 from weave.mesh.service import MeshService, ServiceConfig
 from weave.mesh.verifier import KeyVerifier
 from weave.names import PeerName
-from weave.net import Datapath, DatapathConfig
+from weave.net import Datapath, DatapathConfig, Keys, SleeveClient, SleeveConfig, end_sleeve, has_tap, sleeve_psk
 from weave.router import endpoints, naming
 from weave.router.addressing import Addressing
 from weave.router.announce import Announcer
 from weave.router.containers import Containers
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
-from weave.router.fabric import Fabric
+from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, ENCRYPTED, Fabric
 from weave.router.naming import Naming
 from weave.router.persister import Persister
 from weave.router.state import SelfState, load_self
+from weave.router.underlay import Ability
 from weave.settings import Settings
 
 log = logging.getLogger("weave.router")
@@ -46,6 +47,8 @@ log = logging.getLogger("weave.router")
 IPAM_KIND = "ipam"
 IPAM_CHANNEL = "ipam"
 UID_BITS = 63
+UDP_OVERHEAD = 28
+"""Octets of IPv4 and UDP headers; over IPv6 sizes are found out."""
 NOBODY = PeerName("02:00:00:00:00:00")
 """Whose bridge it is when only its end is wanted."""
 CONTENTS = "the identity of this peer and the addresses it gave out"
@@ -85,6 +88,7 @@ class Router:
             raise LocalError(str(exc)) from exc
         except (StoreError, LocalError) as exc:
             log.warning("the state file is of no use and goes all the same", extra=fields(reason=exc))
+        await end_sleeve(self._settings.sleeve_socket)
         async with Datapath.open(self._datapath_config(me)) as datapath:
             await datapath.wipe()
         self._remove_state()
@@ -125,6 +129,7 @@ class Router:
                     await parts.mesh.retire()
                 nursery.cancel_scope.cancel()
             if self._wipe:
+                await end_sleeve(self._settings.sleeve_socket)
                 await datapath.wipe()
 
 
@@ -149,7 +154,8 @@ class Parts:
             me=me, domain=settings.dns_domain, ranges=ranges, ttl=settings.dns_ttl)
         self.dns = None if self.catalogue is None else DnsServer(
             self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
-        self.fabric = Fabric(settings, self.mesh, datapath)
+        self.sleeve = SleeveClient(sleeve_config(settings, state, datapath, psks))
+        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings))
         self.addressing = Addressing(self.ipam, datapath, settings.default_subnet)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
@@ -183,6 +189,7 @@ class Parts:
         await self.containers.recover()
         self._peers_changed()
         await nursery.start(self.fabric.run)
+        await nursery.start(self.sleeve.run)
         await nursery.start(self.fabric.tend)
         await nursery.start(self.containers.sweep)
         await nursery.start(self.containers.claim_orphans)
@@ -227,6 +234,18 @@ class Parts:
             self.exposure.on_addresses = lambda addresses: dns.listen([address.ip for address in addresses])
 
 
+def sleeve_config(settings: Settings, state: SelfState, datapath: Datapath, psks: Sequence[bytes]) -> SleeveConfig:
+    """Return how the sleeve of this host is run; its socket is beside that of the control API."""
+    return SleeveConfig(
+        socket=settings.sleeve_socket, device=DatapathConfig(state.identity.public.name).sleeve,
+        listen=settings.listen, port=settings.port, most=datapath.underlay_mtu - UDP_OVERHEAD,
+        keys=Keys(state.identity.static_private, tuple(sleeve_psk(psk) for psk in psks)))
+
+
+def _ability(settings: Settings) -> Ability:
+    return Ability(sleeve=has_tap(), vxlan=not settings.sleeve_alone)
+
+
 def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapath) -> MeshCore:
     public = state.identity.public
     addresses = settings.advertise or datapath.underlay_addresses()
@@ -235,7 +254,8 @@ def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapat
             name=public.name, identity=public.encode(), nickname=settings.nickname, uid=uid,
             incarnation=state.incarnation, control_port=settings.port,
             addresses=tuple(str(address) for address in addresses), version=__version__,
-            features={"encrypted": bool(settings.passwords)},
+            features={ENCRYPTED: bool(settings.passwords), CAN_SLEEVE: has_tap(),
+                      CAN_VXLAN: not settings.sleeve_alone},
             trusted_subnets=tuple(str(subnet) for subnet in settings.trusted_subnets)),
         signer=state.identity, verifier=KeyVerifier(),
         config=MeshConfig(discovery=settings.discovery, connection_limit=settings.connection_limit,

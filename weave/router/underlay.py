@@ -1,8 +1,8 @@
-"""Which peers get container traffic, and over which underlay address: a pure decision for each peer.
+"""How container traffic travels to each peer, and over which underlay address: a pure decision for each peer.
 
-The encrypted modes of a link are another matter; here is the rule that keeps secrets: once a password is set on
-either end, plain VXLAN goes to a peer only where both ends call the other's address trusted. Otherwise the link has
-the mode `none`, and its reason says in words what an operator can do.
+The rule that keeps secrets: once a password is set on either end, plain VXLAN goes to a peer only where both ends call
+the other's address trusted. Otherwise, and where VXLAN cannot go, traffic is sealed by the sleeve (mode `sleeve`). Only
+where an end has no sleeve the mode is `none`. The reason says in words why the mode is not a better one.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from weave.addresses import IPAddress, IPNetwork
 from weave.names import PeerName
 
 MODE_VXLAN = "vxlan"
+MODE_SLEEVE = "sleeve"
 MODE_NONE = "none"
 
 
@@ -30,6 +31,19 @@ class PeerUnderlay:
     trusts_us: bool | None
     """What the peer said of our address over a direct connection; None without one."""
     trusted_subnets: tuple[IPNetwork, ...]
+    sleeve: bool = False
+    """The peer can do the sleeve."""
+    vxlan: bool = True
+    """The peer does not insist on the sleeve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What this host can do, and what its operator wants."""
+
+    sleeve: bool
+    vxlan: bool = True
+    """False: everything goes through the sleeve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +58,38 @@ class LinkDecision:
 
 
 def decide_link(peer: PeerUnderlay, *, encrypts: bool, trusted_subnets: Sequence[IPNetwork],
-                own_addresses: Sequence[IPAddress]) -> LinkDecision:
+                own_addresses: Sequence[IPAddress], ability: Ability) -> LinkDecision:
     """Return the mode of the link to `peer`, given our own password, trust and addresses."""
     address = peer.connected_from or _same_family(peer.advertised, own_addresses)
+    plain = "no password is set"
+    if encrypts or peer.encrypts:
+        plain = "both ends trust this underlay"
+    reason = _against_vxlan(peer, address, ability) or (
+        _distrust(peer, address, trusted_subnets, own_addresses) if encrypts or peer.encrypts else None)
+    if reason is None:
+        return LinkDecision(peer.name, peer.nickname, MODE_VXLAN, address, plain)
+    if ability.sleeve and peer.sleeve:
+        return LinkDecision(peer.name, peer.nickname, MODE_SLEEVE, address, reason)
+    lack = "this host has no TAP devices" if not ability.sleeve else "that peer cannot"
+    return LinkDecision(peer.name, peer.nickname, MODE_NONE, address, f"{reason}; no sleeve: {lack}")
+
+
+def _against_vxlan(peer: PeerUnderlay, address: IPAddress | None, ability: Ability) -> str | None:
+    """Return why VXLAN cannot, or may not by the operators' wish, be used at all."""
     if address is None:
-        return LinkDecision(peer.name, peer.nickname, MODE_NONE, None, "no underlay address of this peer is known")
-    if not encrypts and not peer.encrypts:
-        return LinkDecision(peer.name, peer.nickname, MODE_VXLAN, address, "no password is set")
-    reason = _distrust(peer, address, trusted_subnets, own_addresses)
-    if reason is not None:
-        return LinkDecision(peer.name, peer.nickname, MODE_NONE, address, reason)
-    return LinkDecision(peer.name, peer.nickname, MODE_VXLAN, address, "both ends trust this underlay")
+        return "no underlay address of this peer is known"
+    if not ability.vxlan:
+        return "this host was told to use the sleeve alone"
+    if not peer.vxlan:
+        return "that peer was told to use the sleeve alone"
+    return None
 
 
-def _distrust(peer: PeerUnderlay, address: IPAddress, trusted_subnets: Sequence[IPNetwork],
+def _distrust(peer: PeerUnderlay, address: IPAddress | None, trusted_subnets: Sequence[IPNetwork],
               own_addresses: Sequence[IPAddress]) -> str | None:
     """Return why plain traffic must not be sent, or None where both ends trust the way."""
-    if not within(address, trusted_subnets):
-        return (f"a password is set and {address} is not in --trusted-subnets of this host: "
-                "container traffic is not sent in the clear")
+    if address is None or not within(address, trusted_subnets):
+        return f"a password is set and {address} is not in --trusted-subnets of this host"
     they_trust = peer.trusts_us
     if they_trust is None:
         they_trust = any(within(own, peer.trusted_subnets) for own in own_addresses)

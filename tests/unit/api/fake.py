@@ -212,7 +212,8 @@ REPORT: Report = {
         {"MAC": "02:00:00:00:00:01", "Addresses": ["10.32.0.9/12", "10.32.0.10/12"], "ContainerID": "c0ffee",
          "Interface": "ethwe", "Peer": ME, "NickName": "h1", "Local": True},
     ],
-    "Links": [{"Peer": YOU, "NickName": "h2", "Mode": "vxlan", "Address": "10.0.0.9", "MTU": 1450, "Reason": ""}],
+    "Links": [{"Peer": YOU, "NickName": "h2", "Mode": "vxlan", "Address": "10.0.0.9", "MTU": 1450, "Reason": "",
+               "Quality": None}],
     "Bridge": {"Name": "weave", "MAC": "7a:00:00:00:00:01", "MTU": 1450, "Addresses": ["10.32.0.1/12"]},
 }
 C1 = ip_address("10.32.0.9")

@@ -4,11 +4,11 @@ from ipaddress import ip_address, ip_interface
 from weave.names import PeerName
 from weave.net import Endpoint, Remote
 from weave.router.inheritance import GREETING_S, KEPT_S, Inheritance
-from weave.router.underlay import MODE_VXLAN, LinkDecision
+from weave.router.underlay import MODE_SLEEVE, MODE_VXLAN, LinkDecision
 
 #   we returned; h2 (192.0.2.2) is known again, nobody has heard of h3 (192.0.2.3)
 H2, H3 = ip_address("192.0.2.2"), ip_address("192.0.2.3")
-P2 = PeerName("02:00:00:00:00:02")
+P2, P3 = PeerName("02:00:00:00:00:02"), PeerName("02:00:00:00:00:03")
 C2 = Endpoint("0a:00:00:00:00:02", (ip_interface("10.32.0.2"),), "", "", None)
 C3 = Endpoint("0a:00:00:00:00:03", (ip_interface("10.32.0.3"),), "", "", None)
 LINK2 = LinkDecision(P2, "h2", MODE_VXLAN, H2, "")
@@ -59,3 +59,16 @@ def test_nothing_is_kept_for_ever_nor_where_plain_traffic_may_not_go() -> None:
     assert not left
     assert left.deadline() == float("inf")
     assert (left.remotes([]), left.endpoints([], [])) == ([], [])
+
+
+def test_what_is_behind_the_sleeve_stays_with_its_peer_until_that_speaks() -> None:
+    left = Inheritance({}, now=0.0, sleeve={P2: [C2], P3: [C3]})
+    link = LinkDecision(P2, "h2", MODE_SLEEVE, H2, "")
+    left.settle([link], now=1.0)
+    named = [Remote(P2, None)]
+    assert left.remotes(named) == [Remote(P2, None), Remote(P3, None)]
+    assert left.endpoints([], named) == [replace(C2, peer=P2), replace(C3, peer=P3)]
+    left.settle([link], now=1.0 + GREETING_S)
+    assert left.endpoints([], named) == [replace(C3, peer=P3)]
+    left.drop([P3])
+    assert left.remotes(named) == named

@@ -1,0 +1,292 @@
+"""A mesh with a password and no trusted subnet: containers talk all the same, and nobody on the underlay can read it.
+
+                     underlay 198.51.100.0/24
+            ┌───────────────┬───────────────┐
+           h1              h2              h3         each: router, sleeve (UDP 6783), containers
+           c1              c2              c3
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lab.world import LAB, SECRET, World, fresh, names_of
+from weave.lab import kernel, probes
+from weave.lab.names import namespace
+
+pytestmark = LAB
+
+MARK = "the quick brown fox jumps over the lazy dog"
+RECOVERY_S = 2.0
+PING_INTERVAL_S = 0.02
+HOSTS = ("h1", "h2", "h3")
+
+LISTEN = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("", 5555))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+             struct.pack("4s4s", socket.inet_aton("239.1.2.3"), socket.inet_aton(sys.argv[1])))
+s.settimeout(10)
+print("ready", flush=True)
+print(s.recv(1000).decode(), flush=True)
+"""
+SHOUT = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+s.sendto(sys.argv[2].encode(), (sys.argv[1], 5555))
+"""
+TRANSFER = """
+import socket, sys
+c = socket.create_connection((sys.argv[1], 7000), timeout=20)
+c.settimeout(20)
+block = (sys.argv[2] * 100).encode()
+total = 0
+for _ in range(200):
+    c.sendall(block)
+    total += len(c.recv(len(block), socket.MSG_WAITALL))
+print(total)
+"""
+GARBAGE = """
+import os, random, socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+rng = random.Random(1)
+kinds = bytes(range(8))
+for number in range(20000):
+    size = rng.choice((0, 1, 15, 16, 17, 60, 76, 136, 1000, 1472))
+    data = os.urandom(size)
+    if size and number % 2:
+        data = bytes([rng.choice(kinds)]) + data[1:]
+    s.sendto(data, (sys.argv[1], 6783))
+print("sent")
+"""
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[World]:
+    with fresh("sleeve") as made:
+        made.lab.up(3, options=SECRET)
+        made.connected(*HOSTS)
+        for number in (1, 2, 3):
+            made.container(f"h{number}", f"c{number}")
+        sleeved(made)
+        yield made
+
+
+def sleeved(world: World, *hosts: str) -> None:
+    """Wait until every pair of hosts has an encrypted way."""
+    names = hosts or HOSTS
+    for host in names:
+        others = set(names) - {host}
+        world.wait(host, lambda seen, others=others: others <= up(seen), "has no sleeve to all others")  # type: ignore[misc]
+
+
+def up(report) -> set[str]:
+    return {row["NickName"] for row in report["Links"]
+            if row["Mode"] == "sleeve" and row["Quality"] is not None and "no answer" not in row["Reason"]}
+
+
+def sleeve_pid(world: World, host: str) -> int:
+    """Return the process id of a host's sleeve."""
+    [pid] = [pid for pid in kernel.pids_in(namespace(world.lab.name, host))
+             if b"weave.net.sleeve.main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return pid
+
+
+@contextmanager
+def dump(world: World, host: str, tmp_path: Path) -> Iterator[Path]:
+    """Write whole packets of the underlay to a file while the block runs."""
+    path = tmp_path / f"{host}.pcap"
+    words = kernel.inside(namespace(world.lab.name, host), "tcpdump", "-i", "eth0", "-U", "-s0", "-Z", "root", "-w",
+                          str(path))
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        while "listening on" not in process.stderr.readline():
+            assert process.poll() is None, "tcpdump did not start"
+        yield path
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+@contextmanager
+def pinging(world: World, place: str, address: str) -> Iterator[list[float]]:
+    """Ping all the while; afterwards the list holds how long each outage was, in seconds."""
+    outages: list[float] = []
+    words = ("ping", "-O", "-n", "-i", str(PING_INTERVAL_S), "-w", "60", address)
+    with probes.background(world.lab, place, *words) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.readline()
+        yield outages
+        process.send_signal(signal.SIGINT)
+        text = process.communicate(timeout=30)[0]
+    missed = 0
+    for line in text.splitlines():
+        if "no answer yet" in line:
+            missed += 1
+        elif "bytes from" in line and missed:
+            outages.append(missed * PING_INTERVAL_S)
+            missed = 0
+    if missed:
+        outages.append(missed * PING_INTERVAL_S)
+
+
+def test_tcp_and_ping_between_all_hosts_and_nothing_readable_on_the_wire(net: World, tmp_path: Path) -> None:
+    addresses = names_of(net.report("h1"))
+    with dump(net, "h2", tmp_path) as wire, probes.background(net.lab, "c2", sys.executable, "-ISc", probes.ECHO,
+                                                              "7000"):
+        for place in ("c1", "c3"):
+            net.until(lambda place=place: net.lab.execute(  # type: ignore[misc]
+                place, sys.executable, "-ISc", TRANSFER, addresses["c2"], MARK), lambda done: done.returncode == 0,
+                f"{place} has no TCP to c2")
+            assert net.reaches(place, addresses["c2"])
+            net.python(place, SHOUT, addresses["c2"], MARK)
+    data = wire.read_bytes()
+    assert len(data) > 2 * 200 * 100 * len(MARK), "the capture saw the traffic"
+    assert MARK.encode() not in data
+    assert not re.search(rb"\x08\x06\x00\x01\x08\x00\x06\x04\x00.{7}\x0a", data, re.DOTALL), "no ARP of containers"
+    for address in addresses.values():
+        assert bytes(int(part) for part in address.split(".")) + b"\x0a" not in data
+
+
+@pytest.mark.parametrize("target", ["10.47.255.255", "239.1.2.3"])
+def test_broadcast_and_multicast_reach_every_host(net: World, target: str) -> None:
+    addresses = names_of(net.report("h1"))
+    with probes.background(net.lab, "c2", sys.executable, "-ISc", LISTEN, addresses["c2"]) as two, \
+            probes.background(net.lab, "c3", sys.executable, "-ISc", LISTEN, addresses["c3"]) as three:
+        for listener in (two, three):
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == "ready\n"
+        net.python("c1", SHOUT, target, MARK)
+        assert [listener.communicate(timeout=15)[0].strip() for listener in (two, three)] == [MARK, MARK]
+
+
+def test_status_shows_the_way_and_why_it_is_no_better_one(net: World) -> None:
+    row = next(line for line in net.weave("h1", "status", "links").splitlines() if "(h2)" in line)
+    for word in ("sleeve", "198.51.100.2:6783", "mtu=1450", "rtt_ms=", "loss=", "sent=", "received=",
+                 "not in --trusted-subnets of this host"):
+        assert word in row
+    assert "encrypted=true" in net.weave("h1", "status", "connections") or "encrypted " in net.weave(
+        "h1", "status", "connections")
+
+
+def test_secrets_are_not_in_the_list_of_processes(net: World) -> None:
+    arguments = Path(f"/proc/{sleeve_pid(net, 'h1')}/cmdline").read_bytes()
+    assert b"staple" not in arguments
+    assert not re.search(rb"[0-9a-f]{64}", arguments)
+    assert net.lab.socket("h1").with_name("weave-sleeve.sock").stat().st_mode & 0o777 == 0o600
+
+
+def test_containers_talk_again_within_two_seconds_when_the_sleeve_is_killed(net: World) -> None:
+    addresses = names_of(net.report("h1"))
+    with pinging(net, "c1", addresses["c2"]) as outages:
+        before = sleeve_pid(net, "h2")
+        os.kill(before, signal.SIGKILL)
+        net.until(lambda: [pid for pid in [_sleeve_pid_or_none(net, "h2")] if pid not in (None, before)], bool,
+                  "no new sleeve")
+        sleeved(net, "h1", "h2")
+    assert max(outages, default=0.0) < RECOVERY_S
+
+
+def readdress(host: str, old: str, new: str) -> None:
+    """Give a host another underlay address."""
+    kernel.run("ip", "-n", host, "address", "delete", f"{old}/24", "dev", "eth0")
+    kernel.run("ip", "-n", host, "address", "add", f"{new}/24", "dev", "eth0")
+
+
+def _sleeve_pid_or_none(world: World, host: str) -> int | None:
+    try:
+        return sleeve_pid(world, host)
+    except (ValueError, OSError):
+        return None
+
+
+def test_containers_do_not_notice_that_the_router_is_killed_and_returns(net: World) -> None:
+    addresses = names_of(net.report("h1"))
+    before = sleeve_pid(net, "h2")
+    with pinging(net, "c1", addresses["c2"]) as outages:
+        net.lab.kill("h2")
+        assert net.reaches("c2", addresses["c3"])
+        net.lab.start("h2")
+        net.connected(*HOSTS)
+        sleeved(net)
+    assert sleeve_pid(net, "h2") == before
+    assert sum(outages) < 0.2
+    assert net.reaches("c2", addresses["c3"])
+
+
+def test_garbage_on_the_port_harms_nobody(net: World) -> None:
+    addresses = names_of(net.report("h1"))
+    before = sleeve_pid(net, "h1")
+    with pinging(net, "c1", addresses["c2"]) as outages:
+        assert net.python("h3", GARBAGE, "198.51.100.1", timeout=60.0).strip() == "sent"
+        assert net.reaches("c1", addresses["c2"])
+    assert sleeve_pid(net, "h1") == before
+    assert sum(outages) < 1.0
+
+
+def test_a_host_whose_address_changes_stays_reachable(net: World) -> None:
+    addresses = names_of(net.report("h1"))
+    host = namespace(net.lab.name, "h3")
+    with pinging(net, "c1", addresses["c3"]) as outages:
+        readdress(host, "198.51.100.3", "198.51.100.77")
+        net.wait("h1", lambda seen: any(row["NickName"] == "h3" and "198.51.100.77" in row["Address"]
+                                        for row in seen["Links"]), "h3 is not seen at its new address")
+        net.until(lambda: net.reaches("c1", addresses["c3"]), bool, "c3 is not reached")
+        readdress(host, "198.51.100.77", "198.51.100.3")
+        net.until(lambda: net.reaches("c1", addresses["c3"]), bool, "c3 is not reached at its old address")
+    assert max(outages, default=0.0) < 3.0
+    net.connected(*HOSTS, deadline_s=30.0)
+
+
+def test_connections_live_when_trust_changes(net: World, tmp_path: Path) -> None:
+    addresses = names_of(net.report("h1"))
+    trusting = [*SECRET, "--trusted-subnets=198.51.100.0/24"]
+    with dump(net, "h2", tmp_path) as wire, \
+            probes.background(net.lab, "c2", sys.executable, "-ISc", probes.ECHO, "7001"), \
+            probes.background(net.lab, "c1", sys.executable, "-ISc", LONG, addresses["c2"]) as talk:
+        assert talk.stdout is not None
+        assert talk.stdout.readline() == "talking\n"
+        for options, mode in ((trusting, "vxlan"), (list(SECRET), "sleeve")):
+            for host in ("h1", "h2"):
+                net.lab.kill(host, signal.SIGTERM)
+                net.lab.start(host, options=options)
+            for host, other in (("h1", "h2"), ("h2", "h1")):
+                net.wait(host, lambda seen, other=other, mode=mode: any(  # type: ignore[misc]
+                    row["NickName"] == other and row["Mode"] == mode for row in seen["Links"]), f"is not {mode}")
+        sleeved(net, "h1", "h2")
+        quiet = wire.stat().st_size
+        net.until(lambda: net.reaches("c1", addresses["c2"]), bool, "c2 is not reached")
+        assert talk.poll() is None, "the connection broke"
+        net.until(lambda: wire.stat().st_size, lambda size: size > quiet + 2000, "the capture saw the traffic")
+        tail = wire.read_bytes()[quiet:]
+        assert MARK.encode() not in tail, "after trust is gone nothing is plain"
+    assert talk.returncode == -signal.SIGKILL
+
+
+LONG = f"""
+import socket, sys, time
+while True:
+    try:
+        c = socket.create_connection((sys.argv[1], 7001), timeout=30)
+        break
+    except ConnectionRefusedError:
+        time.sleep(0.05)
+c.settimeout(30)
+print("talking", flush=True)
+while True:
+    c.sendall({MARK!r}.encode())
+    assert len(c.recv({len(MARK)}, socket.MSG_WAITALL)) == {len(MARK)}
+    time.sleep(0.01)
+"""

@@ -1,0 +1,113 @@
+"""Every bound, interval and size of the sleeve on one page, each with its unit and its reason."""
+
+# --- keys -------------------------------------------------------------------------------------------------------
+REKEY_AFTER_S = 120.0
+"""How long a key is used by its initiator before a new one is agreed: what a stolen memory image opens is bounded."""
+REKEY_GRACE_S = 30.0
+"""The responder begins only this much later, so that both do not begin at once."""
+REJECT_AFTER_S = 300.0
+"""A session this old opens and seals nothing any more, whatever became of its successor."""
+REKEY_AFTER_UNITS = 1 << 22
+"""Of up to 64 KiB each: 2^34 blocks of AES-GCM, where its bound is still below 2^-57 (RFC 8446, section 5.5)."""
+SIMULTANEOUS_S = 2.0
+"""Of two sessions born this close together and begun by different ends, both ends choose the same."""
+REPLAY_WINDOW = 2048
+"""Counters below the highest one that are still told apart."""
+
+# --- handshakes -------------------------------------------------------------------------------------------------
+HANDSHAKE_RETRY_S = 0.25
+"""The first retry; a local network answers in a millisecond."""
+HANDSHAKE_RETRY_MOST_S = 4.0
+HANDSHAKE_JITTER = 0.2
+MAX_INITIATIONS = 4
+"""Of one peer, kept open: a response that takes longer than the retries to come still finds its own."""
+MAX_CANDIDATES = 6
+"""Addresses tried for one peer at a time."""
+MAX_HINTS = 2
+HANDSHAKES_PER_S = 100.0
+"""Answered without a cookie; each costs 0.3 ms."""
+HANDSHAKES_BURST = 200.0
+HANDSHAKES_HARD_PER_S = 400.0
+"""Answered with a cookie: nothing outside proves more than an address."""
+COOKIE_LIFE_S = 60.0
+SEEN_INITIATIONS = 1024
+"""Initiations remembered so that a recorded one costs nothing when it is played again."""
+ASK_INTERVAL_S = 5.0
+"""How often others are asked where a peer is that does not answer."""
+MAX_HELPERS = 3
+
+# --- liveness ---------------------------------------------------------------------------------------------------
+PROBE_BUSY_S = 2.0
+"""Between two probes of a peer with which frames are exchanged."""
+PROBE_IDLE_S = 20.0
+"""Otherwise; address translators forget a quiet flow after 30 s."""
+PROBE_DOUBT_S = 0.3
+"""Between two probes once something we sent was not followed by anything from them."""
+DOUBT_AFTER_S = 0.7
+PROBES_LOST = 3
+"""In a row, until the way is taken for dead and all known addresses are tried."""
+BUSY_FOR_S = 5.0
+LOSS_WEIGHT = 0.05
+RTT_WEIGHT = 0.125
+"""As TCP smooths it (RFC 6298)."""
+
+# --- sizes ------------------------------------------------------------------------------------------------------
+SIZES = (548, 1232, 1372, 1392, 1432, 1452, 1472, 8972)
+"""UDP payloads that are tried: what IPv4 promises, IPv6 promises, tunnels leave of 1500, Ethernet, jumbo frames."""
+FIRST_SIZE = 1232
+SIZE_AGAIN_S = 0.5
+"""Until sizes are tried a second time: the first may have been lost by chance."""
+SIZE_RETRY_S = 60.0
+"""Between two looks whether larger datagrams get through meanwhile."""
+SIZE_PROBES_LOST = 3
+MAX_FRAGMENTS = 160
+"""Of one unit: 64 KiB in the smallest size."""
+MAX_UNIT = 66_000
+"""Octets of a sealed unit: the largest frame the kernel hands out with its record header, and the tag."""
+AGGREGATE = 16_000
+"""A unit with this much in it is sealed; a larger one would delay its first frame for little."""
+
+# --- what strangers and losses may make us hold -----------------------------------------------------------------
+MAX_PARTIAL = 128
+"""Units of one session that lack fragments; the oldest goes first."""
+MAX_PARTIAL_BYTES = 6 << 20
+MAX_AHEAD = 4096
+"""How far above the highest authenticated counter a fragment may be; the farthest burst that a socket buffer holds."""
+MAX_MISSING = 512
+"""Counters of one session that we would ask for; a longer hole is an outage, not a loss."""
+NACKS = 3
+"""Times that one unit is asked for."""
+NACK_DELAY_S = 0.001
+"""How long a gap may be mere reordering."""
+NACK_TAIL_S = 0.006
+"""How long the newest unit may lack fragments before it is asked for though nothing newer came."""
+NACK_GIVE_UP_S = 1.5
+MAX_NACK_ITEMS = 48
+"""In one message: it must fit the smallest datagram."""
+RESEND_RING = 128
+"""Sealed units kept for being asked again: 8 MiB, what a gigabit holds in 60 ms."""
+
+# --- the router's end -------------------------------------------------------------------------------------------
+ORPHAN_S = 1800.0
+"""How long we carry on without a router; as long as the mesh remembers an unreachable peer."""
+STATUS_INTERVAL_S = 1.0
+MAX_PEERS = 4096
+MAX_MACS = 1 << 17
+
+# --- the loop ---------------------------------------------------------------------------------------------------
+SOCKET_BUFFER = 8 << 20
+"""Octets, of each direction: a few milliseconds of a fast link while we are not scheduled."""
+MAX_SEGMENTS = 64
+"""In one call: what every kernel with UDP segmentation takes."""
+MAX_DATAGRAM = 65_507
+BURST = 16
+"""Units in one direction before the other has its turn."""
+LAYOUT_MISSES = 8
+"""Datagrams of another size in a row until the receiving buffers are laid out for it."""
+RESTART_S = 0.1
+RESTART_MOST_S = 5.0
+HELLO_DEADLINE_S = 5.0
+"""An interpreter starts in a fifth of a second on a quiet machine."""
+QUIT_DEADLINE_S = 2.0
+TAP_HEADER = 10
+"""Octets of the virtio header before each frame."""

@@ -1,0 +1,60 @@
+"""What the router tells the sleeve, what the sleeve tells the router, and what its core wants done: values only."""
+
+from dataclasses import dataclass
+
+from weave.net.sleeve.wire import Address, Key, Lack
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """A peer that container traffic is exchanged with."""
+
+    name: str
+    key: Key
+    addresses: tuple[Address, ...]
+    """Where it may be; it is taken to be where it was last heard from."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """How the way to a peer is."""
+
+    name: str
+    established: bool
+    address: Address | None
+    rtt_s: float | None
+    loss: float
+    size: int
+    """The largest datagram that gets through."""
+    sent: int
+    received: int
+    """Octets of frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a datagram."""
+
+    datagram: bytes
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Send fragments of units of a session again, where they are still kept."""
+
+    receiver: int
+    lacks: tuple[Lack, ...]
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Tell the log, and the router, that something changed."""
+
+    peer: str
+    event: str
+    address: Address | None
+
+
+Effect = Send | Resend | Notice

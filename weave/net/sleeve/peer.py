@@ -1,0 +1,185 @@
+"""One peer: its sessions, where it is, and when something is to be done about it. Pure.
+
+    none ──initiate──→ waiting ──response──→ current            (we began)
+    none ──initiation──→ next ──first datagram on it──→ current  (they began)
+    current ──rekey──→ previous, still opened until it is too old
+
+Datagrams are sealed with `current` and opened with any of the three, so new keys lose nothing. A peer is taken to be
+where its newest authenticated datagram came from; where nothing comes back, every address known of it is tried.
+"""
+
+from collections.abc import Iterable
+
+from weave.net.sleeve import limits
+from weave.net.sleeve.handshake import Initiation
+from weave.net.sleeve.model import PeerConfig, PeerStatus
+from weave.net.sleeve.path import Quality, SizeSearch
+from weave.net.sleeve.reassembly import Reassembly
+from weave.net.sleeve.recovery import Recovery
+from weave.net.sleeve.session import Session
+from weave.net.sleeve.wire import Address
+
+NEVER, FAR = float("-inf"), float("inf")
+
+
+class Inbox:
+    """What belongs to the receiving side of one session."""
+
+    __slots__ = ("peer", "reassembly", "recovery", "session")
+
+    def __init__(self, peer: "Peer", session: Session) -> None:
+        self.peer = peer
+        self.session = session
+        self.reassembly = Reassembly(session.seen)
+        self.recovery = Recovery(session.seen, self.reassembly)
+
+
+class Peer:
+    """One peer and the way to it."""
+
+    __slots__ = (
+        "address",
+        "asked_at",
+        "attempts",
+        "config",
+        "cookie",
+        "cookie_until",
+        "current",
+        "doubt_since",
+        "frames_at",
+        "handshake_at",
+        "heard_at",
+        "hints",
+        "initiations",
+        "next",
+        "previous",
+        "probe_at",
+        "probe_number",
+        "quality",
+        "received",
+        "scheduled_at",
+        "sent",
+        "sizes",
+    )
+
+    def __init__(self, config: PeerConfig, most: int) -> None:
+        self.config = config
+        self.address: Address | None = None
+        """Where it was last heard from, once it was."""
+        self.hints: tuple[Address, ...] = ()
+        self.current: Inbox | None = None
+        self.previous: Inbox | None = None
+        self.next: Inbox | None = None
+        self.initiations: dict[int, Initiation] = {}
+        self.attempts = 0
+        self.handshake_at = NEVER
+        self.asked_at = NEVER
+        self.cookie: bytes | None = None
+        self.cookie_until = NEVER
+        self.heard_at = NEVER
+        self.frames_at = NEVER
+        """When frames last went either way."""
+        self.doubt_since: float | None = None
+        """Since when something we sent was not followed by anything from them."""
+        self.probe_at = NEVER
+        self.probe_number = 0
+        self.scheduled_at = FAR
+        """When the core looks at this peer next."""
+        self.quality = Quality()
+        self.sizes = SizeSearch(most)
+        self.sent = 0
+        self.received = 0
+
+    @property
+    def is_established(self) -> bool:
+        """Say whether frames can be sealed for this peer."""
+        return self.current is not None and self.address is not None
+
+    def inboxes(self) -> list[Inbox]:
+        """Return what may still be opened."""
+        return [inbox for inbox in (self.current, self.previous, self.next) if inbox is not None]
+
+    def candidates(self) -> tuple[Address, ...]:
+        """Return where to look for the peer, the likeliest first."""
+        known: Iterable[Address | None] = (self.address, *self.hints, *self.config.addresses)
+        return tuple(dict.fromkeys(place for place in known if place is not None))[:limits.MAX_CANDIDATES]
+
+    def wants_handshake(self, now: float) -> bool:
+        """Say whether a handshake should be under way."""
+        current = self.current
+        return (current is None or self.quality.lost_in_row >= limits.PROBES_LOST
+                or current.session.wants_successor(now))
+
+    def next_attempt(self, now: float, jitter: float) -> None:
+        """Take note of an attempt and choose when the next is due."""
+        wait = min(limits.HANDSHAKE_RETRY_S * 2 ** min(self.attempts, 10), limits.HANDSHAKE_RETRY_MOST_S)
+        self.attempts += 1
+        self.handshake_at = now + wait * (1.0 + limits.HANDSHAKE_JITTER * jitter)
+
+    def keep(self, initiation: Initiation) -> list[int]:
+        """Keep an initiation open; return the numbers of those that go for it."""
+        gone = list(self.initiations)[: max(0, len(self.initiations) + 1 - limits.MAX_INITIATIONS)]
+        for number in gone:
+            del self.initiations[number]
+        self.initiations[initiation.local] = initiation
+        return gone
+
+    def promote(self, inbox: Inbox) -> Inbox | None:
+        """Make a session the current one; return the one that goes for good."""
+        gone, self.previous, self.current = self.previous, self.current, inbox
+        if self.next is inbox:
+            self.next = None
+        self.attempts = 0
+        self.doubt_since = None
+        self.quality.lost_in_row = 0
+        self.quality.waiting.clear()
+        return gone
+
+    def demote(self, inbox: Inbox) -> Inbox | None:
+        """Keep a session for opening alone; return the one that goes for good."""
+        gone, self.previous = self.previous, inbox
+        if self.next is inbox:
+            self.next = None
+        return gone
+
+    def heard(self, address: Address, now: float, *, is_newest: bool) -> bool:
+        """Note an authenticated datagram; say whether it came from somewhere new."""
+        self.heard_at = now
+        self.doubt_since = None
+        if not is_newest or address == self.address:
+            return False
+        self.address = address
+        return True
+
+    def spoke(self, now: float) -> bool:
+        """Note that frames were sent; say whether they are the first since we heard something."""
+        self.frames_at = now
+        if self.doubt_since is not None:
+            return False
+        self.doubt_since = now
+        return True
+
+    def probe_due(self, now: float) -> float:
+        """Return when the next probe should be sent; it is asked for after anything happened."""
+        if not self.is_established:
+            return FAR
+        doubted_at = FAR if self.doubt_since is None else self.doubt_since + limits.DOUBT_AFTER_S
+        if self.quality.lost_in_row or doubted_at <= now:
+            return self.probe_at + limits.PROBE_DOUBT_S
+        is_busy = now - self.frames_at < limits.BUSY_FOR_S
+        regular = self.probe_at + (limits.PROBE_BUSY_S if is_busy else limits.PROBE_IDLE_S)
+        return min(regular, doubted_at)
+
+    def due(self, now: float) -> float:
+        """Return when something is to be done about this peer."""
+        due = min(self.probe_due(now), self.sizes.deadline() if self.is_established else FAR)
+        if self.wants_handshake(now):
+            return min(due, self.handshake_at)
+        assert self.current is not None, "without a session a handshake is wanted"
+        return min(due, self.current.session.successor_at)
+
+    def status(self) -> PeerStatus:
+        """Return how the way is, for people."""
+        return PeerStatus(self.config.name, self.is_established and self.quality.lost_in_row < limits.PROBES_LOST,
+                          self.address, self.quality.rtt_s, self.quality.loss, self.sizes.size, self.sent,
+                          self.received)

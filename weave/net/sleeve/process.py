@@ -1,0 +1,199 @@
+"""The loop of the sleeve: one thread, one poll, no trio.
+
+    TAP ──→ Outlet ──→ UDP        frames of our containers
+    UDP ──→ Inlet  ──→ TAP        frames of theirs
+    unix socket ⇄ Station         what the router wants; how the ways are
+
+Waits in `poll` for whichever comes first, or for the core's deadline. Nothing in here may block.
+"""
+
+import logging
+import os
+import select
+import time
+from pathlib import Path
+
+from weave.addresses import IPAddress
+from weave.logs import fields
+from weave.net.sleeve import limits, tap
+from weave.net.sleeve.core import SleeveCore
+from weave.net.sleeve.inlet import Inlet
+from weave.net.sleeve.messages import (
+    VERSION,
+    Hello,
+    Keys,
+    Macs,
+    Message,
+    Peers,
+    Quit,
+    Status,
+    macs_messages,
+    peers_messages,
+)
+from weave.net.sleeve.model import Notice, PeerConfig, Resend, Send
+from weave.net.sleeve.outlet import Outlet
+from weave.net.sleeve.station import Station
+from weave.net.sleeve.udp import Sockets
+from weave.noise.keys import KeyPair
+
+log = logging.getLogger("weave.sleeve")
+
+_LONGEST_SLEEP_S = 30.0
+
+
+class Process:
+    """Everything of one sleeve."""
+
+    def __init__(self, *, socket: Path, device: str, listen: IPAddress | None, port: int, most: int) -> None:
+        self._most = most
+        self._station = Station(socket, self._hello)
+        self._sockets = Sockets(listen, port)
+        self._tap = tap.attach(device)
+        self._poll = select.poll()
+        self._core: SleeveCore | None = None
+        self._static = b""
+        self._outlet: Outlet | None = None
+        self._inlets: dict[int, Inlet] = {}
+        self._peers: list[PeerConfig] = []
+        self._macs: dict[bytes, str] = {}
+        self._news = False
+        self._told_at = 0.0
+        self._alone_since = time.monotonic()
+        self._running = True
+        for descriptor in (self._station.fileno(), self._tap, *self._udp()):
+            self._poll.register(descriptor, select.POLLIN)
+
+    def run(self) -> None:
+        """Serve until told to end, or until no router came for a long time."""
+        while self._running:
+            now = time.monotonic()
+            ready = dict(self._poll.poll(self._timeout_ms(now)))
+            now = time.monotonic()
+            self._serve_routers(ready, now)
+            if self._core is not None:
+                self._pump(self._core, ready, now)
+                self._carry_out(self._core)
+            self._report(now)
+        self._close()
+
+    # -- frames -------------------------------------------------------------------------------------------------
+
+    def _pump(self, core: SleeveCore, ready: dict[int, int], now: float) -> None:
+        assert self._outlet is not None, "made with the core"
+        if self._tap in ready:
+            self._outlet.pump(now)
+        for descriptor, inlet in self._inlets.items():
+            if descriptor in ready:
+                inlet.pump(now)
+            if inlet.held_until <= now:
+                inlet.let_go(now)
+        if core.deadline() <= now:
+            core.tick(now)
+
+    def _carry_out(self, core: SleeveCore) -> None:
+        assert self._outlet is not None, "made with the core"
+        effects, core.effects = core.effects, []
+        for effect in effects:
+            match effect:
+                case Send(datagram, address):
+                    self._sockets.send(datagram, address)
+                case Resend():
+                    self._outlet.resend(effect)
+                case Notice(peer, event, address):
+                    log.info("way to a peer", extra=fields(peer=peer, event=event, address=address))
+                    self._news = True
+
+    def _timeout_ms(self, now: float) -> int:
+        due = now + _LONGEST_SLEEP_S
+        if self._core is not None:
+            due = min(due, self._core.deadline(), *(inlet.held_until for inlet in self._inlets.values()))
+        if self._station.callers:
+            due = min(due, self._told_at + (0.0 if self._news else limits.STATUS_INTERVAL_S))
+        return int((due - now) * 1000) + 1 if due > now else 0
+
+    # -- routers ------------------------------------------------------------------------------------------------
+
+    def _serve_routers(self, ready: dict[int, int], now: float) -> None:
+        self._station.flush()
+        if self._station.fileno() in ready:
+            descriptor = self._station.accept()
+            if descriptor is not None:
+                self._poll.register(descriptor, select.POLLIN)
+        for descriptor in [known for known in self._station.callers if known in ready]:
+            messages = self._station.read(descriptor)
+            if messages is None:
+                self._poll.unregister(descriptor)
+                self._alone_since = now
+                continue
+            for message in messages:
+                self._obey(message, now)
+        if not self._station.callers and now - self._alone_since > limits.ORPHAN_S:
+            log.info("no router came; ending", extra=fields(after_s=limits.ORPHAN_S))
+            self._running = False
+
+    def _obey(self, message: Message, now: float) -> None:
+        match message:
+            case Keys(static, psks):
+                self._take_keys(static, psks)
+            case Peers(peers, is_all):
+                self._peers += peers
+                if is_all:
+                    wanted, self._peers = self._peers, []
+                    if self._core is not None:
+                        self._core.set_peers(wanted, now)
+            case Macs(macs, is_fresh):
+                if is_fresh:
+                    self._macs.clear()
+                for mac, name in macs:
+                    if not name:
+                        self._macs.pop(mac, None)
+                    elif len(self._macs) < limits.MAX_MACS:
+                        self._macs[mac] = name
+            case Quit():
+                self._running = False
+            case Hello() | Status():
+                log.warning("a router says what only a sleeve says")
+
+    def _take_keys(self, static: bytes, psks: tuple[bytes, ...]) -> None:
+        if self._core is not None and static == self._static:
+            self._core.set_psks(psks)
+            return
+        self._static = static
+        core = self._core = SleeveCore(KeyPair.from_private(static), psks, os.urandom, self._most)
+        outlet = self._outlet = Outlet(core, self._sockets, self._tap)
+        outlet.macs = self._macs
+        self._inlets = {descriptor: Inlet(core, self._sockets, descriptor, self._tap, self._most)
+                        for descriptor in self._udp()}
+
+    def _hello(self) -> list[Message]:
+        """Return what a router is told first: who we are, and what an earlier router told us."""
+        peers = [] if self._core is None else [peer.config for peer in self._core.peers.values()]
+        return [*peers_messages(peers), *macs_messages(self._macs, is_fresh=True), Hello(VERSION, os.getpid())]
+
+    def _report(self, now: float) -> None:
+        if not self._station.callers or self._core is None:
+            return
+        if not self._news and now - self._told_at < limits.STATUS_INTERVAL_S:
+            return
+        self._news, self._told_at = False, now
+        for descriptor in self._station.tell(Status(tuple(self._core.statuses()), self._counters())):
+            self._poll.unregister(descriptor)
+            self._alone_since = now
+
+    def _counters(self) -> dict[str, int]:
+        assert self._core is not None, "asked for with a core"
+        assert self._outlet is not None, "made with the core"
+        total = self._core.refused + self._outlet.counters
+        for inlet in self._inlets.values():
+            total += inlet.counters
+        total["units asked for again"] = sum(inbox.recovery.asked for inbox in self._core.inboxes.values())
+        total["units lost"] = sum(inbox.recovery.lost for inbox in self._core.inboxes.values())
+        return dict(total)
+
+    def _udp(self) -> list[int]:
+        return [sock.fileno() for sock in self._sockets.by_family.values()]
+
+    def _close(self) -> None:
+        self._station.close()
+        self._sockets.close()
+        os.close(self._tap)
