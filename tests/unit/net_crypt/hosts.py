@@ -133,7 +133,8 @@ class Hosts:
     def run(self, seconds: float) -> None:
         until = self.now + seconds
         while True:
-            times = [node.core.deadline() for name, node in self.nodes.items() if name not in self.away] + [item[0] for item in self._events[:1]]
+            times = [node.core.deadline() for name, node in self.nodes.items() if name not in self.away]
+            times += [item[0] for item in self._events[:1]]
             self.now = max(self.now, min(times))
             if self.now > until:
                 self.now = until

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 
 from weave.errors import EnvironmentFailure
 from weave.net import sysctl
+from weave.net.crypt import limits
 from weave.net.crypt.keys import ESP_KEY_BYTES
 from weave.net.namespace import new_namespace, run_there
 from weave.net.netlink import constants as nl
@@ -36,6 +37,13 @@ class KernelAbility:
     wireguard: str
     esp4: str
     esp6: str
+
+    @property
+    def overhead(self) -> int:
+        """Return how many octets it may add to a VXLAN packet, by the tunnel that adds most."""
+        if not self.wireguard:
+            return limits.WIREGUARD_OVERHEAD + limits.VXLAN_OVERHEAD[6] - limits.VXLAN_OVERHEAD[4]
+        return limits.ESP_OVERHEAD if not (self.esp4 and self.esp6) else 0
 
 
 def probe_kernel() -> KernelAbility:

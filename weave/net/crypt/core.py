@@ -97,8 +97,8 @@ class CryptCore:
 
     # -- events ---------------------------------------------------------------------------------------------------
 
-    def want(self, wishes: Iterable[Counterpart], now: float, *, trusted: Iterable[IPAddress] = ()) -> list[Effect]:
-        """Have encrypted tunnels to these peers, and to no others; `trusted` addresses get plain VXLAN."""
+    def want(self, wishes: Iterable[Counterpart], now: float) -> list[Effect]:
+        """Have encrypted tunnels to these peers, and to no others."""
         wanted = {wish.peer: wish for wish in wishes}
         effects: list[Effect] = []
         gone, changed = sorted(self._peers.keys() - wanted.keys()), []
@@ -115,9 +115,12 @@ class CryptCore:
             peer = self._peers[name] = SecurePeer(self._host, wish, adopted=self._adopted(wish), rng=self._rng,
                                                   entropy=self._entropy, now=now)
             effects += peer.tick(now)
-        in_plain = frozenset(trusted)
-        effects += self._release(frozenset(), {way for way in self._kept_ways if way.other in in_plain})
         return self._finish(effects, now, [*gone, *changed])
+
+    def trust(self, addresses: Collection[IPAddress], now: float) -> list[Effect]:
+        """Keep nothing of an earlier life by which VXLAN to these addresses would be held back."""
+        return self._finish(self._release(frozenset(), {way for way in self._kept_ways if way.other in addresses}),
+                            now, ())
 
     def message(self, peer: PeerName, payload: bytes, now: float) -> list[Effect]:
         """Take in a message about keys; from a peer that is not wanted it is dropped."""

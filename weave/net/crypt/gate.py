@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from weave.addresses import IPAddress
 from weave.net.crypt.keys import INNER_NETWORK
 from weave.net.guard import COUNT_AND_DROP, PROTOCOL, Chain, Json, Rule, Table, match, payload, rule
-from weave.net.wireguard import NAME as WIREGUARD
+from weave.net.model import WIREGUARD_DEVICE as WIREGUARD
 
 GATE_TABLE = "weave_links"
 BEFORE_FILTER = -10

@@ -1,7 +1,8 @@
 """Which key is derived from which, and the address a peer has inside WireGuard. Pure.
 
     static key of the identity ── HKDF "wireguard" ──→ WireGuard key of this peer (published, signed by the identity)
-    key of the password ── HKDF, both WireGuard keys ──→ pre-shared key of a pair
+    key of the password ── HKDF "pact" ──→ pre-shared key of pacts
+                             └─ HKDF, both WireGuard keys ──→ WireGuard's pre-shared key of a pair
     split keys of a pact, one a direction
       ├─ HKDF "confirm" ──→ MAC of the messages that end the agreement
       ├─ HKDF "probe"   ──→ MAC of probes
@@ -29,6 +30,11 @@ INNER_NETWORK = IPv6Network("fd77:6561:7665::/48")
 def wireguard_keys(static_private: bytes) -> KeyPair:
     """Return the WireGuard key of the peer with this static key."""
     return KeyPair.from_private(_derive(static_private, b"wireguard"))
+
+
+def pact_key(password_key: bytes) -> bytes:
+    """Return the pre-shared key of pacts: that of the mesh's handshakes serves these alone."""
+    return _derive(password_key, b"pact")
 
 
 def pair_key(password_key: bytes, one: bytes, other: bytes) -> bytes:

@@ -16,6 +16,17 @@ BURST = 64
 """Datagrams read at one go, before others get a turn."""
 
 
+def source_for(address: IPAddress) -> IPAddress | None:
+    """Return the address from which packets to another leave, in the namespace of the calling thread."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((str(address), 9))
+            return ip_address(sock.getsockname()[0].partition("%")[0])
+    except OSError:
+        return None
+
+
 class ProbeSockets:
     """Own the UDP sockets of one network namespace."""
 

@@ -9,7 +9,7 @@ import logging
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -26,11 +26,11 @@ from weave.net.crypt.capability import KernelAbility
 from weave.net.crypt.core import CryptCore, Found
 from weave.net.crypt.effects import Drop, Effect, Emit, Install, LinksChanged, SecureLink, Settle, Tell
 from weave.net.crypt.gatekeeper import GateKeeper
-from weave.net.crypt.keys import wireguard_keys
+from weave.net.crypt.keys import pact_key, wireguard_keys
 from weave.net.crypt.pact import Party
 from weave.net.crypt.pact_messages import Way
 from weave.net.crypt.peer import Counterpart, Host
-from weave.net.crypt.probe_sockets import ProbeSockets
+from weave.net.crypt.probe_sockets import ProbeSockets, source_for
 from weave.net.ipsec.kernel import Ipsec, listen, open_monitor
 from weave.net.ipsec.plan import want_policies
 from weave.net.model import DatapathConfig
@@ -89,7 +89,8 @@ class SecureLinks:
         self._ipsec = Ipsec(namespace) if has_esp else None
         self._found_inner: dict[bytes, IPAddress] = {}
         """Inner addresses of the peers that an earlier life left in WireGuard."""
-        party = Party(config.datapath.peer, config.static, config.incarnation, config.password_keys)
+        party = Party(config.datapath.peer, config.static, config.incarnation,
+                      tuple(map(pact_key, config.password_keys)))
         self._core = CryptCore(
             Host(party, config.ability, config.claim, config.segment_mtu, tunnel_mtu),
             wireguard_keys(config.static.private), self._found(), rng=random.SystemRandom(),
@@ -125,10 +126,23 @@ class SecureLinks:
         kept = self._core.wireguard_wish().kept
         return frozenset(self._found_inner[key] for key in kept) | self._core.protected()
 
-    async def want(self, counterparts: Iterable[Counterpart], trusted: Collection[IPAddress]) -> None:
-        """Have encrypted tunnels to these peers; these addresses get plain VXLAN, and nobody else does."""
+    def way_to(self, address: IPAddress) -> Way | None:
+        """Return the two addresses between which packets to a host travel; None where no route leads there."""
+        source = run_there(self._namespace, lambda: source_for(address))
+        return None if source is None else Way(source, address)
+
+    def accepted(self) -> frozenset[IPAddress]:
+        """Return the addresses from which VXLAN may come by tunnels that stand, whether or not we send by them yet."""
+        return frozenset(peer.inner for peer in self._core.wireguard_wish().peers) | self._core.protected()
+
+    def want(self, counterparts: Iterable[Counterpart]) -> None:
+        """Have encrypted tunnels to these peers, and to no others."""
+        self._apply(self._core.want(counterparts, trio.current_time()))
+
+    async def settle(self, trusted: Iterable[IPAddress]) -> None:
+        """Let plain VXLAN out to these addresses, and to nobody else; return when it is so."""
         self._trusted = frozenset(trusted)
-        self._apply(self._core.want(counterparts, trio.current_time(), trusted=self._trusted))
+        self._apply(self._core.trust(self._trusted, trio.current_time()))
         await self.gate.settle(self._trusted, self._core.protected())
 
     def message(self, peer: PeerName, payload: bytes) -> None:
@@ -272,13 +286,11 @@ class SecureLinks:
         }
 
 
-async def wipe(config: DatapathConfig, *, netns: int | None = None) -> None:
+async def wipe_links(config: DatapathConfig, *, netns: int | None = None) -> None:
     """Remove whatever an earlier router left for encrypted links: gate, policies, associations, WireGuard."""
-    for open_part in (lambda: Ipsec(netns), lambda: WireGuard(config, 0, run_there(netns, Netlink), netns)):
-        try:
-            part = open_part()
-        except EnvironmentFailure:
-            continue  # this kernel has nothing of the kind
-        with closing(part):
-            part.wipe()
+    with run_there(netns, Netlink) as netlink, suppress(EnvironmentFailure), \
+            closing(WireGuard(config, 0, netlink, netns)) as wireguard:
+        wireguard.wipe()
+    with suppress(EnvironmentFailure), closing(Ipsec(netns)) as ipsec:  # a kernel without has nothing to remove
+        ipsec.wipe()
     await gatekeeper.remove(netns)

@@ -2,6 +2,3 @@
 
 `plan` decides what to change, `device` does it.
 """
-
-NAME = "weave-wg"
-"""Of the device."""

@@ -12,6 +12,7 @@ from weave.addresses import IPAddress
 from weave.errors import EnvironmentFailure
 from weave.net import devices, host
 from weave.net.crypt.keys import INNER_NETWORK, inner_address
+from weave.net.model import WIREGUARD_DEVICE as NAME
 from weave.net.model import DatapathConfig
 from weave.net.namespace import run_there
 from weave.net.netlink import codec, messages
@@ -31,7 +32,6 @@ from weave.net.netlink.wireguard import (
     set_device,
     set_peers,
 )
-from weave.net.wireguard import NAME
 from weave.net.wireguard.plan import DeviceChange, DeviceWish, plan_device
 
 
