@@ -1,10 +1,10 @@
 # Every target works on a fresh Debian machine with Python 3.11 or newer: `setup` installs what is missing.
 PY := .venv/bin/python
 FUZZ_SECONDS ?= 20
-.PHONY: help setup demo test lint bench fuzz clean lock
+.PHONY: help setup demo test test-vm lint bench fuzz clean lock
 
 help:            ## show this list
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t12
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t12
 
 setup:           ## create .venv and install everything
 	@scripts/setup.sh
@@ -14,6 +14,9 @@ demo: setup      ## three hosts on this machine, one story (needs root)
 
 test: setup lint ## every test: unit, properties, simulation, store faults, the real kernel (needs root)
 	@$(PY) -m pytest
+
+test-vm: setup   ## WireGuard and ESP under a stock kernel, in an emulator (TESTBED_VM names the testbed)
+	@$(PY) -m tests.vm
 
 lint: setup      ## style, types, import rules
 	@$(PY) -m ruff check .
