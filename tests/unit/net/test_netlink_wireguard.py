@@ -84,7 +84,8 @@ def test_a_device_without_a_key_has_none() -> None:
     codec.nested(wireguard.WGDEVICE_A_PEERS, codec.nested(
         0, codec.attribute(wireguard.WGPEER_A_PUBLIC_KEY, KEY), codec.attribute(wireguard.WGPEER_A_ENDPOINT, b"odd"))),
     codec.nested(wireguard.WGDEVICE_A_PEERS, codec.nested(
-        0, codec.attribute(wireguard.WGPEER_A_PUBLIC_KEY, KEY), codec.nested(wireguard.WGPEER_A_ALLOWEDIPS, codec.nested(
+        0, codec.attribute(wireguard.WGPEER_A_PUBLIC_KEY, KEY),
+        codec.nested(wireguard.WGPEER_A_ALLOWEDIPS, codec.nested(
             0, codec.attribute(wireguard.WGALLOWEDIP_A_IPADDR, bytes(4)),
             codec.u8(wireguard.WGALLOWEDIP_A_CIDR_MASK, 33))))),
 ])
