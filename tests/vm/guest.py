@@ -21,7 +21,7 @@ from weave.net.crypt.candidates import Mode
 from weave.net.crypt.capability import probe_kernel
 from weave.net.netlink import xfrm
 
-SWITCH_S = 60.0
+SWITCH_S = 120.0
 REKEY_S, LONG_S = 15.0, 10_000.0
 FEW_BYTES = 10_000
 QUIET_S = 4.0
