@@ -44,7 +44,7 @@ def boot(bed: Path, tree: Path) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         script = Path(scratch, "guest.sh")
         script.write_text(SCRIPT.format(repository=REPOSITORY, python=sys.executable))
-        with subprocess.Popen([bed / "run.sh", "--smp", "1", "--kernel-tree", tree, script], text=True,
+        with subprocess.Popen(["stdbuf", "-oL", bed / "run.sh", "--smp", "1", "--kernel-tree", tree, script], text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True) as process:
             clock = threading.Timer(DEADLINE_S, os.killpg, (process.pid, signal.SIGKILL))
             clock.start()

@@ -235,6 +235,7 @@ def nothing_was_in_the_clear() -> None:
 
 async def main() -> bool:
     """Run all checks; say whether all held."""
+    print(f"imported ({time.monotonic() - STARTED_AT:.0f} s)", flush=True)
     relax()
     switch = namespace()
     run("ip", "link", "add", "lan", "up", "type", "bridge", "forward_delay", "0", where=switch)

@@ -201,7 +201,7 @@ def captured(switch: int, path: Path) -> Iterator[None]:
     with subprocess.Popen(["nsenter", f"--net=/proc/{os.getpid()}/fd/{switch}", "tcpdump", "-U", "-n", "-i", "p1",
                            "-w", str(path)], stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        assert b"listening" in process.stderr.readline() + process.stderr.readline()
+        assert any(b"listening" in line for line in process.stderr), "tcpdump does not listen"
         try:
             yield
         finally:

@@ -55,7 +55,7 @@ class Datapath:
         with run_there(netns, Netlink) as netlink:
             mtu = config.mtu
             if mtu is None:
-                mtu = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU_V6)
+                mtu = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU)
             datapath = cls(config, netlink, mtu, netns)
             with closing(datapath._cables):
                 await datapath._adopt()
