@@ -1,10 +1,10 @@
 # Every target works on a fresh Debian machine with Python 3.11 or newer: `setup` installs what is missing.
 PY := .venv/bin/python
 FUZZ_SECONDS ?= 20
-.PHONY: help setup demo test test-vm lint bench fuzz clean lock
+.PHONY: help setup demo test test-vm test-kubernetes lint bench fuzz cni image clean lock
 
 help:            ## show this list
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t12
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t18
 
 setup:           ## create .venv and install everything
 	@scripts/setup.sh
@@ -18,17 +18,28 @@ test: setup lint ## every test: unit, properties, simulation, store faults, the 
 test-vm: setup   ## WireGuard and ESP under a stock kernel, in an emulator (TESTBED_VM names the testbed)
 	@$(PY) -m tests.vm
 
+test-kubernetes: setup  ## a real cluster with our manifests (needs root, and a testbed beside the project)
+	@$(PY) -m pytest tests/kubernetes --timeout=900 --timeout-method=thread
+
 lint: setup      ## style, types, import rules
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@$(PY) -m flake8 --select ASYNC1,ASYNC2,ASYNC3 --extend-ignore ASYNC114,ASYNC124 weave store
 	@.venv/bin/lint-imports --no-logo
 
+image: setup     ## build the image of a node without a registry (needs root)
+	@deploy/image.sh
+
 bench: setup     ## list the benches; run one with: .venv/bin/python -m bench NAME
 	@$(PY) -m bench list
 
 fuzz: setup      ## fuzz every decoder for FUZZ_SECONDS each
 	@$(PY) -m tests.fuzz all --seconds $(FUZZ_SECONDS)
+
+cni: setup       ## build the CNI plugins as a static C program, for hosts without Python
+	@mkdir -p build/cni
+	@cc -static -O2 -Wall -Wextra -Werror -Wpedantic -Wshadow -Wconversion -o build/cni/weave-net weave/cni/weave-net.c
+	@ln -sf weave-net build/cni/weave-ipam
 
 lock: setup      ## pin the dependencies again (needs uv)
 	uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/runtime.txt

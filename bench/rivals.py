@@ -20,6 +20,7 @@ from bench.harness import CannotMeasure, need_program
 from bench.processes import cpu_seconds
 from weave.lab import kernel
 from weave.lab.names import host_name, underlay_address
+from weave.net.sleeve.main import go_first
 from weave.noise.keys import KeyPair
 
 SUITE = "trixie"
@@ -159,8 +160,12 @@ firewall:
 
 
 def _spawn(host: str, environment: dict[str, str], *words: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(kernel.inside(host, *words), env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Start a rival with the precedence that the sleeve gives itself: what is compared is not the scheduler."""
+    process = subprocess.Popen(kernel.inside(host, *words), env={**os.environ, **environment},
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+    go_first(process.pid)
+    return process
 
 
 def _tell(path: Path, words: str) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the image of one node with buildah, from Debian's and Python's packages alone: no registry of images is asked.
 #
-#   deploy/image.sh [ARCHIVE]      leave the image as an OCI archive there too (for `ctr images import` and the like)
+#   deploy/image.sh [ARCHIVE]      leave the image in a file too, for `ctr images import`, `podman load` or `docker load`
 #
 # IMAGE names it (default weave.local/weave:VERSION), BASE an image to build on that is already here (default: one made
 # by mmdebstrap). Needs root, buildah, mmdebstrap, and a C compiler for the CNI executable.
@@ -60,7 +60,7 @@ buildah bud --quiet --isolation chroot --network host --ignorefile deploy/Contai
     --build-arg "BASE=$BASE" -f deploy/Containerfile -t "$IMAGE" . >/dev/null
 if [ -n "$archive" ]; then
     rm -f "$archive"
-    buildah push -q "$IMAGE" "oci-archive:$archive:$IMAGE"
+    buildah push -q "$IMAGE" "docker-archive:$archive:$IMAGE"
     echo "image: $IMAGE in $archive"
 else
     echo "image: $IMAGE in $store"

@@ -46,11 +46,12 @@ class Settings:
     discovery: bool
     connection_limit: int
     first_division: InitMode
-    range: IPNetwork | None
-    """None: this router manages no addresses."""
+    ranges: tuple[IPNetwork, ...]
+    """One, or an IPv4 and an IPv6 one in this order. Empty: this router manages no addresses."""
     range_is_chosen: bool
-    """The operator named the range, so that it may overlap routes of the host; the default may not."""
-    default_subnet: IPNetwork | None
+    """The operator named them, so that it may overlap routes of the host; the default may not."""
+    default_subnets: tuple[IPNetwork, ...]
+    """Of each range one, in the same order; the range itself where none was named."""
     dns: bool
     dns_domain: str
     dns_ttl: int
@@ -58,6 +59,9 @@ class Settings:
     bridge: str
     mtu: int | None
     multicast_route: bool
+    guard_sources: bool
+    keep_sources: bool
+    """Containers here see the addresses of clients outside, though their subnet is masqueraded."""
     sleeve_alone: bool
     """Container traffic is sealed by the sleeve also where VXLAN would do."""
     state_dir: Path
@@ -117,9 +121,11 @@ def _add_mesh_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_address_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--ipalloc-range", metavar="CIDR",
-        help=f"addresses for containers, the same on all hosts (default: {DEFAULT_RANGE}; 'none' allocates none)")
-    add("--ipalloc-default-subnet", metavar="CIDR", help="subnet to allocate from by default (default: the range)")
+    add("--ipalloc-range", metavar="CIDR[,CIDR]",
+        help="addresses for containers, the same on all hosts; for both families an IPv4 and an IPv6 range "
+        f"(default: {DEFAULT_RANGE}; 'none' allocates none)")
+    add("--ipalloc-default-subnet", metavar="CIDR[,CIDR]",
+        help="subnet of a range to allocate from by default (default: all of it)")
     add("--ipalloc-init", metavar="MODE", help="consensus[=N] (default), seed=PEERNAME,... or observer")
 
 
@@ -137,9 +143,13 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
     add("--bridge", metavar="NAME", default="weave", help="bridge of the containers (default: %(default)s)")
     add("--mtu", type=int, metavar="BYTES", help="MTU of the overlay (default: that of the underlay less VXLAN's)")
     add("--vxlan-port", type=int, default=DEFAULT_VXLAN_PORT, help="UDP port of VXLAN (default: %(default)s)")
+    add("--no-source-guard", action="store_true",
+        help="let containers send from any MAC and address, not only from their own")
     add("--no-vxlan", action="store_true",
         help="send container traffic through the encrypted sleeve also where VXLAN would do")
     add("--no-multicast-route", action="store_true", help="do not send containers' multicast over this network")
+    add("--no-masq-local", action="store_true",
+        help="let containers of this host see the addresses of clients outside the network")
     add("--state-dir", metavar="DIR", help=f"where the state is kept (WEAVE_STATE_DIR; {DEFAULT_STATE_DIR})")
     add("--socket", metavar="PATH", help=f"where the control API listens (WEAVE_SOCKET; {DEFAULT_SOCKET})")
     add("--metrics-addr", metavar="ADDRESS:PORT", default=DEFAULT_METRICS_ADDRESS,
@@ -155,8 +165,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     Words that do not parse at all end the process with status 2 and a usage line, as argparse does.
     """
     given = build_parser().parse_args(argv)
-    chosen_range = DEFAULT_RANGE if given.ipalloc_range is None else given.ipalloc_range
-    range_ = None if chosen_range in ("", "none") else parse_network(chosen_range)
+    ranges = _ranges(DEFAULT_RANGE if given.ipalloc_range is None else given.ipalloc_range)
     return Settings(
         peers=tuple(dict.fromkeys(given.peers)),
         nickname=_nickname(given.nickname or socket.gethostname()),
@@ -169,9 +178,9 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         discovery=not given.no_discovery,
         connection_limit=_at_least(given.conn_limit, 2, "--conn-limit"),
         first_division=_first_division(given.ipalloc_init, len(set(given.peers))),
-        range=_checked_range(range_),
+        ranges=ranges,
         range_is_chosen=given.ipalloc_range is not None,
-        default_subnet=_default_subnet(given.ipalloc_default_subnet, range_),
+        default_subnets=_default_subnets(given.ipalloc_default_subnet or "", ranges),
         dns=not given.no_dns,
         dns_domain=given.dns_domain if given.dns_domain.endswith(".") else given.dns_domain + ".",
         dns_ttl=_at_least(given.dns_ttl, 0, "--dns-ttl"),
@@ -179,6 +188,8 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         bridge=given.bridge,
         mtu=None if given.mtu is None else _at_least(given.mtu, 576, "--mtu"),
         multicast_route=not given.no_multicast_route,
+        guard_sources=not given.no_source_guard,
+        keep_sources=given.no_masq_local,
         sleeve_alone=given.no_vxlan,
         state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),
         socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
@@ -238,19 +249,31 @@ def _first_division(text: str | None, targets: int) -> InitMode:
     raise LocalError(f"--ipalloc-init {text!r} should be consensus, consensus=N, seed=PEERNAME,... or observer")
 
 
-def _checked_range(range_: IPNetwork | None) -> IPNetwork | None:
-    if range_ is not None and range_.num_addresses < MIN_RANGE_ADDRESSES:
-        raise LocalError(f"--ipalloc-range {range_} is too small: it should hold at least {MIN_RANGE_ADDRESSES}")
-    return range_
+def _networks(text: str) -> list[IPNetwork]:
+    return [parse_network(item.strip()) for item in text.split(",") if item.strip()]
 
 
-def _default_subnet(text: str | None, range_: IPNetwork | None) -> IPNetwork | None:
-    if not text:
-        return range_
-    subnet = parse_network(text)
-    if range_ is None or subnet.version != range_.version or not subnet.subnet_of(range_):  # type: ignore[arg-type]
-        raise LocalError(f"--ipalloc-default-subnet {subnet} does not lie in --ipalloc-range {range_}")
-    return subnet
+def _ranges(text: str) -> tuple[IPNetwork, ...]:
+    """Return the ranges in the order of their families: at most one of each."""
+    ranges = [] if text == "none" else _networks(text)
+    for range_ in ranges:
+        if range_.num_addresses < MIN_RANGE_ADDRESSES:
+            raise LocalError(f"--ipalloc-range {range_} is too small: it should hold at least {MIN_RANGE_ADDRESSES}")
+    if len({range_.version for range_ in ranges}) != len(ranges):
+        raise LocalError(f"--ipalloc-range {text} has two ranges of one family; give one of IPv4, one of IPv6, or both")
+    return tuple(sorted(ranges, key=lambda range_: range_.version))
+
+
+def _default_subnets(text: str, ranges: Sequence[IPNetwork]) -> tuple[IPNetwork, ...]:
+    """Return the default subnet of each range: the one that was named, or all of it."""
+    chosen: dict[int, IPNetwork] = {range_.version: range_ for range_ in ranges}
+    for subnet in _networks(text):
+        range_ = chosen.get(subnet.version)
+        if range_ is None or not subnet.subnet_of(range_):  # type: ignore[arg-type]
+            raise LocalError(f"--ipalloc-default-subnet {subnet} does not lie in --ipalloc-range "
+                             f"{range_ or 'of its family: there is none'}")
+        chosen[subnet.version] = subnet
+    return tuple(chosen.values())
 
 
 def _port(number: int, option: str) -> int:

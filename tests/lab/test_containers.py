@@ -171,3 +171,20 @@ def test_output_of_attach_is_one_line_and_errors_go_elsewhere(shared: World, box
     assert (done.returncode, done.stdout) == (1, "")
     done = shared.lab.execute("h1", "weave", "attach", "--nonsense")
     assert done.returncode == 2
+
+
+def test_labels_are_known_on_every_host_and_to_who_watches(shared: World, box: Box) -> None:
+    client = shared.lab.client("h1")
+    before = client.value("GET", "endpoints")
+    assert isinstance(before, dict)
+    shared.weave("h1", "attach", "--label", "weave.local/namespace=shop", "--label", "app=web", box.netns)
+    labels = {"app": "web", "weave.local/namespace": "shop"}
+    seen = client.value("GET", "endpoints", query={"after": str(before["generation"])})
+    assert isinstance(seen, dict)
+    assert seen["generation"] != before["generation"]
+    [endpoint] = [row for row in seen["endpoints"] if row["container"] == box.netns]
+    assert (endpoint["labels"], endpoint["local"], endpoint["interface"]) == (labels, True, "ethwe")
+    shared.wait("h2", lambda report: any(row["Labels"] == labels for row in report["Endpoints"]
+                                         if row["ContainerID"] == box.netns), "labels of a container on h1")
+    [attachment] = json.loads(shared.weave("h1", "ps", "--json", box.netns))
+    assert attachment["labels"] == labels

@@ -250,6 +250,42 @@ def test_a_host_whose_address_changes_stays_reachable(net: World) -> None:
     net.connected(*HOSTS, deadline_s=30.0)
 
 
+def test_two_hosts_behind_address_translators_find_each_other_through_a_third(net: World) -> None:
+    addresses = names_of(net.report("h1"))
+    hosts = {number: namespace(net.lab.name, f"h{number}") for number in (2, 3)}
+    try:
+        for number, host in hosts.items():
+            kernel.run("ip", "netns", "exec", host, "nft", "-f", "-", stdin=TRANSLATOR.format(number=number))
+        for number in hosts:
+            os.kill(sleeve_pid(net, f"h{number}"), signal.SIGKILL)
+        for here, there in ((2, 3), (3, 2)):
+            net.wait(f"h{here}", lambda seen, there=there: any(  # type: ignore[misc]
+                row["NickName"] == f"h{there}" and row["Address"] == f"198.51.100.{there}:4000{there}"
+                for row in seen["Links"]), f"has not found h{there}", deadline_s=30.0)
+        net.until(lambda: net.reaches("c2", addresses["c3"]), bool, "c3 is not reached")
+        assert net.reaches("c1", addresses["c3"])
+    finally:
+        for host in hosts.values():
+            kernel.run("ip", "netns", "exec", host, "nft", "delete table ip translator")
+    sleeved(net)
+    net.until(lambda: net.reaches("c2", addresses["c3"]), bool, "c3 is not reached without translators")
+
+
+TRANSLATOR = """
+table ip translator {{
+  chain leaving {{
+    type nat hook postrouting priority 100;
+    oifname "eth0" udp sport 6783 snat to 198.51.100.{number}:4000{number}
+  }}
+  chain entering {{
+    type filter hook input priority 0;
+    iifname "eth0" udp dport {{ 6783, 40000-40009 }} ct state new drop
+  }}
+}}
+"""
+"""What is sent from port 6783 leaves from another one, and nobody who was not written to gets in."""
+
+
 def test_connections_live_when_trust_changes(net: World, tmp_path: Path) -> None:
     addresses = names_of(net.report("h1"))
     trusting = [*SECRET, "--trusted-subnets=198.51.100.0/24"]

@@ -88,7 +88,8 @@ class _Resource:
             query: bytes = request.scope["query_string"]
             values = read_arguments(operation, query, content_type, body)
             path = read_path(request.path_params)
-            call = Call(self.control, self.statistics.figures, operation, path, values)
+            octets = body if operation.takes_octets else b""
+            call = Call(self.control, self.statistics.figures, operation, path, values, octets)
             deadline_s = float(call.number("timeout") or deadline_s)
             with trio.fail_after(deadline_s):
                 reply = await (_until_hung_up(call, request.receive) if operation.waits else operation.handler(call))

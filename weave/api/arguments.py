@@ -38,6 +38,8 @@ class Call:
     operation: Operation
     path: Mapping[str, str]
     values: Mapping[str, Value]
+    octets: bytes = b""
+    """The body of an operation that takes it as it comes."""
 
     def text(self, name: str) -> str | None:
         """Return a text field, None where it was not given."""
@@ -92,7 +94,8 @@ def read_arguments(operation: Operation, query: bytes, content_type: str, body: 
     """Return the fields that were given; raise `LocalError` where they do not fit the operation."""
     fields = {field.name: field for field in operation.all_fields}
     given = _from_pairs(fields, query)
-    for name, value in _from_body(fields, content_type, body).items():
+    in_body = {} if operation.takes_octets else _from_body(fields, content_type, body)
+    for name, value in in_body.items():
         if name in given:
             raise LocalError(f"{name!r} is given twice, in the query and in the body")
         given[name] = value

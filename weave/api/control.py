@@ -7,12 +7,12 @@ must, and a cancelled call leaves nothing half done. Refusals are the errors of 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
-from weave.api.report import Report
+from weave.api.report import EndpointReport, Report
 from weave.api.samples import Figure
 from weave.api.wishes import DEFAULT_WISH, Wish
 
@@ -38,6 +38,18 @@ class AttachSpec:
     mtu: int | None = None
     default_route: bool = False
     multicast_route: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What policy and people know it by; added to those it has."""
+    hairpin: bool = True
+    """It may reach itself by way of the bridge, as a client of a service that it is behind."""
+    routes: tuple[tuple[IPNetwork, IPAddress | None], ...] = ()
+    """Destinations and gateways, beside what the flags above say."""
+    optional_routes: tuple[tuple[IPNetwork, IPAddress | None], ...] = ()
+    """Left out where the container reaches that destination by another interface already."""
+    network: str | None = None
+    """Name of the CNI network on whose behalf."""
+    must_be_new: bool = False
+    """Refuse with `Conflict` where the interface is there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,11 @@ class Attachment:
     gateway: IPAddress | None = None
     """The bridge's address where the host is exposed."""
     fqdns: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    network: str | None = None
+    """Name of the CNI network it was added for; None where somebody attached it by hand."""
+    left_out: tuple[IPNetwork, ...] = ()
+    """Destinations of optional routes that it did not get; known when it was just attached."""
 
 
 class Control(Protocol):
@@ -128,11 +145,23 @@ class Control(Protocol):
     def attachments(self) -> Sequence[Attachment]:
         """Return the containers on this host's bridge."""
 
+    async def endpoints(self, after: int | None) -> tuple[int, Sequence[EndpointReport]]:
+        """Return every interface on the network with a generation that changes with them.
+
+        Where `after` is the present generation, wait for another one, however long that takes.
+        """
+
     async def expose(self, wishes: Sequence[Wish], *, fqdn: str | None, masquerade: bool) -> Sequence[IPInterface]:
         """Give the host itself addresses on the network; return all that these wishes stand for, old or new."""
 
     async def hide(self, wishes: Sequence[Wish]) -> Sequence[IPInterface]:
         """Take the host off the network (no wish: altogether); return the addresses removed."""
+
+    async def cni(self, plugin: str, octets: bytes) -> tuple[int, str]:
+        """Answer what a container runtime asks of a CNI plugin: how its executable ends, and what it prints.
+
+        What the octets are is said in `weave.cni.request`; whatever goes wrong is an answer too.
+        """
 
     # Names
 

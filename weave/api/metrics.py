@@ -6,6 +6,7 @@ Everything is computed when it is asked for, from the report and from what the p
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -76,6 +77,7 @@ def report_samples(report: Report) -> list[Sample]:
         _gauge("weave_build_info", "Version of this router.", 1, version=report["Version"]),
         *_mesh_samples(report),
         *(_ipam_samples(report["IPAM"]) if report["IPAM"] is not None else ()),
+        *(_second_ring(report["IPAM6"]) if report["IPAM6"] is not None else ()),
         *(_dns_samples(report["DNS"], report["Router"]["Name"]) if report["DNS"] is not None else ()),
         *_network_samples(report),
     ]
@@ -113,6 +115,11 @@ def _ipam_samples(ipam: IpamReport) -> Iterator[Sample]:
     yield _gauge("weave_ipam_conflicts", "Ranges that two views disagree on.", len(ipam["Conflicts"]))
     yield _gauge("weave_ipam_pending_allocates", "Requests that wait for an address.", len(ipam["PendingAllocates"]))
     yield _gauge("weave_ipam_pending_claims", "Claims that wait for consent.", len(ipam["PendingClaims"]))
+
+
+def _second_ring(ipam: IpamReport) -> Iterator[Sample]:
+    for sample in _ipam_samples(ipam):
+        yield replace(sample, labels=(*sample.labels, ("family", "6")))
 
 
 def _dns_samples(dns: DnsReport, me: str) -> Iterator[Sample]:

@@ -37,7 +37,8 @@ def document(operations: Iterable[Operation]) -> dict[str, object]:
 
 
 def _operation(operation: Operation) -> dict[str, object]:
-    in_query = [] if operation.has_body else [_query_parameter(field) for field in operation.all_fields]
+    is_query = operation.takes_octets or not operation.has_body
+    in_query = [_query_parameter(field) for field in operation.all_fields] if is_query else []
     described: dict[str, object] = {
         "operationId": _identifier(operation),
         "summary": operation.summary,
@@ -45,7 +46,7 @@ def _operation(operation: Operation) -> dict[str, object]:
         "parameters": [_path_parameter(name) for name in _BRACES.findall(operation.path)] + in_query,
         "responses": _responses(operation),
     }
-    if operation.has_body and operation.all_fields:
+    if operation.has_body and (operation.all_fields or operation.takes_octets):
         described["requestBody"] = _body(operation)
     return described
 
@@ -81,6 +82,8 @@ def _schema(field: Field) -> dict[str, object]:
 
 
 def _body(operation: Operation) -> dict[str, object]:
+    if operation.takes_octets:
+        return {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}
     required = [field.name for field in operation.all_fields if field.required]
     schema = {
         "type": "object",

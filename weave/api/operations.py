@@ -60,6 +60,8 @@ class Operation:
     deadline_s: float = DEFAULT_DEADLINE_S
     waits: bool = False
     """It may wait for other peers: takes a `timeout`, and ends when the client hangs up."""
+    takes_octets: bool = False
+    """Its body is not fields but whatever it is, handed on as it comes."""
     is_public: bool = False
     """It only reads what may be shown to whoever reaches the metrics port."""
 
@@ -78,6 +80,7 @@ TIMEOUT = Field("timeout", Shape.NUMBER, "Seconds to wait at most; 504 when they
                 maximum=MAX_WAIT_S)
 
 PATH_PARAMETERS = {
+    "plugin": ("weave-net or weave-ipam.", "weave-net"),
     "container": ("Id of a container, or a word such as weave:expose.", "c0ffee0c0ffe"),
     "ident": ("Id of whoever holds the address.", "c0ffee0c0ffe"),
     "address": ("An IPv4 or IPv6 address.", "10.32.0.5"),

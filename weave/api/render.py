@@ -34,7 +34,8 @@ class Part:
 
 def render_overview(report: Report) -> str:
     """Return the text of `weave status`."""
-    blocks = [[("Version", report["Version"])], _router_block(report), _ipam_block(report), _dns_block(report),
+    blocks = [[("Version", report["Version"])], _router_block(report), _ipam_block(report["IPAM"]),
+              _ipam_block(report["IPAM6"]), _dns_block(report),
               _bridge_block(report)]
     text = "\n".join("".join(f"{key:>15}: {value}\n" for key, value in block) for block in blocks if block)
     return text + "".join(f"\n        WARNING: {warning}\n" for warning in report["Router"]["Warnings"])
@@ -68,8 +69,7 @@ def _counts(counts: Counter[str], frame: str) -> str:
     return " " + frame.format(", ".join(known + others)) if counts else ""
 
 
-def _ipam_block(report: Report) -> list[tuple[str, str]]:
-    ipam = report["IPAM"]
+def _ipam_block(ipam: IpamReport | None) -> list[tuple[str, str]]:
     if ipam is None:
         return []
     return [("Service", "ipam"), ("Status", ipam["Status"]), ("Range", ipam["Range"]),
@@ -166,8 +166,12 @@ def short_id(container: str) -> str:
 
 
 def _ipam_lines(report: Report) -> Iterable[str]:
-    ipam = report["IPAM"]
-    assert ipam is not None
+    for ipam in (report["IPAM"], report["IPAM6"]):
+        if ipam is not None:
+            yield from _ring_lines(ipam)
+
+
+def _ring_lines(ipam: IpamReport) -> Iterable[str]:
     owners = sorted(ipam["Owners"], key=lambda owner: (owner["Active"] is None, owner["Peer"]))
     for owner in owners:
         name = f"{owner['Peer']}({owner['Nickname']})"
@@ -194,7 +198,8 @@ def _endpoints(report: Report) -> Iterable[str]:
     rows = [
         (endpoint["MAC"], ",".join(endpoint["Addresses"]) or "-", short_id(endpoint["ContainerID"]) or "-",
          endpoint["Interface"] or "-",
-         f"{endpoint['Peer']}({endpoint['NickName']})" + (" local" if endpoint["Local"] else ""))
+         f"{endpoint['Peer']}({endpoint['NickName']})" + (" local" if endpoint["Local"] else "")
+         + "".join(f" {key}={value}" for key, value in endpoint["Labels"].items()))
         for endpoint in report["Endpoints"]
     ]
     rows.sort(key=lambda row: (_natural(row[1]), row[0]))

@@ -170,6 +170,7 @@ class EndpointReport(TypedDict):
     Peer: str
     NickName: str
     Local: bool
+    Labels: Mapping[str, str]
 
 
 class LinkReport(TypedDict):
@@ -212,6 +213,8 @@ class Report(TypedDict):
     Version: str
     Router: RouterReport
     IPAM: IpamReport | None
+    IPAM6: IpamReport | None
+    """The IPv6 range that stands beside an IPv4 one."""
     DNS: DnsReport | None
     Endpoints: list[EndpointReport]
     Links: list[LinkReport]

@@ -18,6 +18,8 @@ import trio
 from weave.api.app import Statistics, build_app
 from weave.api.connection import BoundedStream, Shared, serve_connection
 from weave.api.control import Control
+from weave.api.express import EXPRESS_PATH, Answerer, is_express, serve_express
+from weave.api.intake import MAX_REQUESTS
 from weave.api.sockets import identity, listen_tcp, listen_unix, remove_unix
 from weave.logs import RateLimit, fields
 
@@ -48,7 +50,8 @@ async def serve(
         ours = identity(socket_path)
         try:
             shared = Shared(build_app(control, statistics), log, IDLE_DEADLINE_S)
-            await _Server(shared, statistics, MAX_LOCAL_CONNECTIONS).run(listener, lambda: task_status.started(None))
+            server = _Server(shared, statistics, MAX_LOCAL_CONNECTIONS, control.cni)
+            await server.run(listener, lambda: task_status.started(None))
         finally:
             remove_unix(socket_path, ours)
 
@@ -77,6 +80,9 @@ class _Server:
     shared: Shared
     statistics: Statistics
     most: int
+    express: Answerer | None = None
+    """Who answers the executables of CNI; None where they have no business."""
+    express_at_work: int = 0
     streams: set[BoundedStream] = field(default_factory=set)
     errors: RateLimit = field(default_factory=RateLimit)
 
@@ -124,12 +130,25 @@ class _Server:
         stream = BoundedStream(accepted)
         self.streams.add(stream)
         try:
-            await serve_connection(self.shared, stream)
+            if self.express is not None and await is_express(accepted):
+                await self._serve_express(accepted, self.express)
+            else:
+                await serve_connection(self.shared, stream)
         except* Exception as group:  # noqa: BLE001 - a supervisor: one connection never ends the router
             self._note(group)
         finally:
             stream.abort()
             self.streams.discard(stream)
+
+    async def _serve_express(self, accepted: trio.SocketStream, answerer: Answerer) -> None:
+        began = trio.current_time()
+        self.express_at_work += 1
+        try:
+            status = await serve_express(accepted, answerer, is_busy=self.express_at_work > MAX_REQUESTS)
+        finally:
+            self.express_at_work -= 1
+        if status is not None:
+            self.statistics.count("POST", EXPRESS_PATH, status, trio.current_time() - began)
 
     def _note(self, errors: ExceptionGroup[Exception]) -> None:
         """Log what Hypercorn made of a client that broke the rules."""

@@ -9,7 +9,8 @@ from weave.api.wishes import format_wish, parse_wishes
 from weave.cli.common import client, print_addresses, printing
 from weave.cli.hosts import rewrite_hosts
 from weave.cli.names import qualified
-from weave.cli.target import Target, find, identify
+from weave.cli.target import find, identify
+from weave.cli.target_files import Target
 from weave.errors import LocalError
 
 
@@ -23,13 +24,15 @@ from weave.errors import LocalError
 @click.option("--mtu", type=click.IntRange(576, 65535), metavar="BYTES", help="MTU of the interface.")
 @click.option("--default-route", is_flag=True, help="Make this network the container's way to the world.")
 @click.option("--no-multicast-route", is_flag=True, help="Do not send its multicast over this network.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE",
+              help="What policy and people know it by. Repeatable.")
 @click.option("--rewrite-hosts", is_flag=True, help="Write its address into its /etc/hosts (Docker, Podman).")
 @click.option("--add-host", "extra_hosts", multiple=True, metavar="NAME:ADDRESS",
               help="With --rewrite-hosts, write this too. Repeatable.")
 @printing
 def attach(words: Sequence[str], names: Sequence[str], without_dns: bool, interface: str | None, mac: str | None,
-           mtu: int | None, default_route: bool, no_multicast_route: bool, rewrite_hosts: bool,
-           extra_hosts: Sequence[str], as_json: bool) -> None:
+           mtu: int | None, default_route: bool, no_multicast_route: bool, labels: Sequence[str],
+           rewrite_hosts: bool, extra_hosts: Sequence[str], as_json: bool) -> None:
     """Put a container on the network and print its addresses.
 
     CONTAINER is a network namespace (a path, or a name as in `ip netns`), a process (pid:4711), or a running container
@@ -45,6 +48,7 @@ def attach(words: Sequence[str], names: Sequence[str], without_dns: bool, interf
         "mtu": mtu,
         "default_route": default_route,
         "multicast_route": not no_multicast_route,
+        "labels": list(labels),
     })
     if rewrite_hosts or extra_hosts:
         _rewrite(target, done, extra_hosts)

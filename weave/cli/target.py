@@ -1,36 +1,29 @@
-"""Which container a word means: a network namespace, a process, or a container of Docker or Podman.
+"""Which container a word means: a network namespace, a process, or a container of a runtime.
 
 A path names a namespace, `pid:4711` or a number a process, a word a namespace under /run/netns (`ip netns add`) or,
-where a runtime's socket exists, a container's name or id. The id under which the router keeps a container is the
-runtime's full id, the name of the namespace, or `pid:4711`.
+a container's name or id: of Docker or Podman, asked at their sockets, and of containerd, nerdctl and Podman as their
+files tell where no socket is. The id under which the router keeps a container is the runtime's full id, the name of
+the namespace, or `pid:4711`.
 """
 
+import json
 import os
 import re
-from dataclasses import dataclass
+import shutil
+import subprocess
 
 from weave.api.client import decode_json, exchange
 from weave.api.http1 import encode_request, request_path
+from weave.cli.target_files import Target, find_by_files
 from weave.errors import LocalError
 
 NAMED_NAMESPACES = ("/run/netns", "/var/run/netns")
 RUNTIME_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
+PODMAN_STATE = "/run/libpod"
+"""There while Podman has been used since the machine started."""
 RUNTIME_TIMEOUT_S = 10.0
 _PROCESS = re.compile(r"/proc/(\d+)/ns/net")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A container as the command line knows it."""
-
-    ident: str
-    netns: str | None
-    """Path of its network namespace; None where it is gone or not known."""
-    fqdn: str | None = None
-    """What it calls itself; maybe without a domain."""
-    hosts_file: str | None = None
-    """Its /etc/hosts, as a path of this host; containers of a runtime alone have one."""
 
 
 def identify(word: str) -> Target:
@@ -43,7 +36,7 @@ def find(word: str) -> Target:
     found = _look(word)
     if found is None:
         raise LocalError(f"there is no container {word!r}: name a network namespace (its path, or as in `ip netns`), "
-                         "pid:4711, or a running container of Docker or Podman")
+                         "pid:4711, or a running container of Docker, Podman, nerdctl or containerd")
     if found.netns is None or not os.path.exists(found.netns):
         raise LocalError(f"{word} is not running: it has no network namespace{_at(found.netns)}; start it first")
     return found
@@ -66,7 +59,7 @@ def _look(word: str) -> Target | None:
         found = _inspect(socket_path, word)
         if found is not None:
             return found
-    return None
+    return find_by_files(word) or _ask_podman(word)
 
 
 def _by_path(path: str) -> Target:
@@ -98,6 +91,19 @@ def _inspect(socket_path: str, word: str) -> Target | None:
         return _from_runtime(container)
     except (KeyError, TypeError) as exc:
         raise LocalError(f"{socket_path} describes container {word} in a way not understood: no {exc}") from exc
+
+
+def _ask_podman(word: str) -> Target | None:
+    """Ask Podman itself, which mostly runs without a socket, for a container by its name."""
+    if word.startswith("-") or shutil.which("podman") is None or not os.path.isdir(PODMAN_STATE):
+        return None
+    try:
+        done = subprocess.run(["podman", "container", "inspect", word], capture_output=True, text=True, check=False,
+                              timeout=RUNTIME_TIMEOUT_S)
+        described = json.loads(done.stdout) if done.returncode == 0 else []
+        return _from_runtime(described[0]) if described else None
+    except (subprocess.TimeoutExpired, ValueError, KeyError, TypeError, IndexError) as exc:
+        raise LocalError(f"podman would not say where container {word} is: {exc!r}") from exc
 
 
 def _from_runtime(container: dict[str, dict[str, object]]) -> Target:

@@ -8,16 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from weave.ipam.allocators import Allocators
     from weave.ipam.core import IpamCore
     from weave.ipam.effects import Answer, Effect, Outcome, Persist, Publish, SendTo
     from weave.ipam.errors import AddressNotHeld, AddressTaken, Released
     from weave.ipam.modes import Consensus, InitMode, Observer, Seed
-    from weave.ipam.service import IpamService
+    from weave.ipam.service import IpamService, Reservation
     from weave.ipam.views import IpamView, OwnerView, PaxosView, RangeView
 
 __all__ = [
     "AddressNotHeld",
     "AddressTaken",
+    "Allocators",
     "Answer",
     "Consensus",
     "Effect",
@@ -33,13 +35,15 @@ __all__ = [
     "Publish",
     "RangeView",
     "Released",
+    "Reservation",
     "Seed",
     "SendTo",
 ]
 
 _HOMES = {
+    "Allocators": "allocators",
     "IpamCore": "core",
-    "IpamService": "service",
+    **dict.fromkeys(("IpamService", "Reservation"), "service"),
     **dict.fromkeys(("Answer", "Effect", "Outcome", "Persist", "Publish", "SendTo"), "effects"),
     **dict.fromkeys(("AddressNotHeld", "AddressTaken", "Released"), "errors"),
     **dict.fromkeys(("Consensus", "InitMode", "Observer", "Seed"), "modes"),

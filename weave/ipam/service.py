@@ -9,7 +9,8 @@ write to the disk, and still none leaves before its rows are durable.
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import TypeAlias
 
@@ -41,6 +42,16 @@ class _Call:
     def __init__(self) -> None:
         self.done = trio.Event()
         self.outcome: Outcome | EnvironmentFailure = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An address that was asked for."""
+
+    decided: IPInterface | None
+    """Which one it will be, where that is known already; nobody outside this host may learn of it yet."""
+    settled: Callable[[], Awaitable[IPInterface]]
+    """Wait until it is durable, and return it; to be called at least once."""
 
 
 class IpamService:
@@ -101,14 +112,19 @@ class IpamService:
 
     async def allocate(self, ident: str, subnet: IPNetwork | None = None) -> IPInterface:
         """Return an address for `ident` in a subnet (None: the default), durably its own; may wait for ever."""
-        outcome = await self._ask(lambda core, request, now: core.allocate(request, ident, subnet, now))
-        assert outcome is not None, "an allocation ends with an address"
-        assert not isinstance(outcome, int), "an allocation ends with an address"
-        return outcome
+        return await self.reserve(ident, subnet).settled()
+
+    def reserve(self, ident: str, subnet: IPNetwork | None = None) -> Reservation:
+        """Begin to allocate: what happens on this host alone may begin before the address is durable."""
+        return self._reserve(lambda core, request, now: core.allocate(request, ident, subnet, now))
 
     async def claim(self, ident: str, interface: IPInterface) -> None:
         """Reserve one address for `ident`; raise `AddressTaken` when another has it; may wait for ever."""
-        await self._ask(lambda core, request, now: core.claim(request, ident, interface, now))
+        await self.reserve_one(ident, interface).settled()
+
+    def reserve_one(self, ident: str, interface: IPInterface) -> Reservation:
+        """Begin to claim one address, as `reserve` does."""
+        return self._reserve(lambda core, request, now: core.claim(request, ident, interface, now), interface)
 
     async def release(self, ident: str, address: IPAddress | None = None) -> None:
         """Free one address of `ident`, or all; raise `AddressNotHeld` for one that it does not hold."""
@@ -184,12 +200,34 @@ class IpamService:
         An allocation may be cancelled too late, when its address is on its way to the disk; it is then held, and
         asking again for the same ident, or releasing it, does what is right.
         """
+        return await self._answer_to(*self._begin(begin))
+
+    def _begin(self, begin: Begin) -> tuple[int, _Call]:
         core = self._running()
         request, call = self._next_request, _Call()
         self._next_request += 1
+        self._take(core, begin(core, request, trio.current_time()))
         self._calls[request] = call
+        return request, call
+
+    def _reserve(self, begin: Begin, claimed: IPInterface | None = None) -> Reservation:
+        request, call = self._begin(begin)
+        outcome = next((effect.outcome for effect in reversed(self._effects)
+                        if isinstance(effect, Answer) and effect.request == request), call)
+
+        async def settled() -> IPInterface:
+            answer = await self._answer_to(request, call)
+            address = claimed or answer
+            assert not isinstance(address, int), "an allocation ends with an address"
+            assert address is not None, "an allocation ends with an address"
+            return address
+
+        if isinstance(outcome, _Call | LocalError | int):
+            return Reservation(None, settled)
+        return Reservation(claimed or outcome, settled)
+
+    async def _answer_to(self, request: int, call: _Call) -> IPInterface | int | None:
         try:
-            self._take(core, begin(core, request, trio.current_time()))
             await call.done.wait()
         finally:
             if self._calls.pop(request, None) is not None and not call.done.is_set():

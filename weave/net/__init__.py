@@ -22,9 +22,11 @@ if TYPE_CHECKING:
         BridgeState,
         DatapathConfig,
         Endpoint,
+        InsideState,
         Remote,
         Route,
     )
+    from weave.net.shaping import Limit
     from weave.net.sleeve.client import SleeveClient, SleeveConfig, end_sleeve
     from weave.net.sleeve.keys import sleeve_psk
     from weave.net.sleeve.messages import Keys
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from weave.net.sleeve.wire import Key
 
 _PLACES = {
-    "Datapath": "datapath", "SleeveClient": "sleeve.client", "SleeveConfig": "sleeve.client",
+    "Datapath": "datapath", "Limit": "shaping", "SleeveClient": "sleeve.client", "SleeveConfig": "sleeve.client",
     "end_sleeve": "sleeve.client", "sleeve_psk": "sleeve.keys", "Keys": "sleeve.messages",
     "Claim": "crypt.candidates", "features_of": "crypt.candidates", "read_features": "crypt.candidates",
     "KernelAbility": "crypt.capability", "probe_kernel": "crypt.capability", "SecureLink": "crypt.effects",
@@ -44,9 +46,10 @@ _PLACES = {
 }
 __all__ = [
     "INNER_NETWORK", "AttachRequest", "Attachment", "BridgeState", "Claim", "Counterpart", "CryptConfig",
-    "Datapath", "DatapathConfig", "Endpoint", "KernelAbility", "Key", "Keys", "PeerConfig", "PeerStatus",
-    "Remote", "Route", "SecureLink", "SecureLinks", "SleeveClient", "SleeveConfig", "Way", "end_sleeve",
-    "features_of", "has_tap", "inner_address", "probe_kernel", "read_features", "sleeve_psk", "wipe_links",
+    "Datapath", "DatapathConfig", "Endpoint", "InsideState", "KernelAbility", "Key", "Keys", "Limit",
+    "PeerConfig", "PeerStatus", "Remote", "Route", "SecureLink", "SecureLinks", "SleeveClient", "SleeveConfig",
+    "Way", "end_sleeve", "features_of", "has_tap", "inner_address", "probe_kernel", "read_features",
+    "sleeve_psk", "wipe_links",
 ]
 
 

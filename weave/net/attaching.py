@@ -19,13 +19,14 @@ from weave.errors import EnvironmentFailure, LocalError
 from weave.net import naming, sysctl
 from weave.net.announcing import announce
 from weave.net.frames import announcement
-from weave.net.model import Attachment, AttachRequest, Route
+from weave.net.model import Attachment, AttachRequest, InsideState, Route
 from weave.net.netlink import messages
 from weave.net.netlink.codec import Message
 from weave.net.netlink.connection import Netlink, NetlinkFailure
 from weave.net.netlink.constants import IFLA_BRPORT_LEARNING, IFLA_BRPORT_MODE, IN6_ADDR_GEN_MODE_NONE, RT_TABLE_MAIN
 from weave.net.netlink.readings import Link, read_address, read_link, read_route
 from weave.net.plan import MULTICAST, Inside, plan_inside
+from weave.net.shaping import Limit, limit
 
 ALREADY_GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENXIO})
 LOOPBACK = 1
@@ -93,6 +94,30 @@ def remove_addresses(interface: str, addresses: Sequence[IPInterface]) -> None:
             if refusal.code not in ALREADY_GONE:
                 subject = f"remove {addresses[refusal.index]} from {interface}"
                 raise NetlinkFailure(subject, refusal.code, refusal.reason)
+
+
+def inspect(host_interface: str, interface: str, bridge: int, host: Netlink) -> InsideState | None:
+    """Return a container's interface as it is, seen from the thread's namespace; None where it is not there."""
+    near = _named(host, host_interface)
+    with Netlink() as inside:
+        far = _named(inside, interface)
+        if near is None or far is None or far.peer != near.index or near.peer != far.index:
+            return None
+        return InsideState(far.mac, far.mtu, far.is_up, frozenset(_addresses(inside, far.index)),
+                           frozenset(_routes(inside, far.index)), near.name, near.mac, near.master == bridge)
+
+
+def shape(host_interface: str, interface: str, to_container: Limit, from_container: Limit, host: Netlink) -> None:
+    """Limit the bandwidth of a container, from the thread's namespace."""
+    near = _named(host, host_interface)
+    with Netlink() as inside:
+        far = _named(inside, interface)
+        if near is None or far is None:
+            raise EnvironmentFailure(f"cannot limit the bandwidth of {interface}: the interface is gone")
+        if to_container.rate:
+            limit(host, near.index, near.name, to_container)
+        if from_container.rate:
+            limit(inside, far.index, far.name, from_container)
 
 
 def _present(cable: Cable, host: Netlink, inside: Netlink) -> Link | None:
@@ -165,13 +190,13 @@ def _complete(cable: Cable, inside: Netlink, link: Link, later: ExitStack, addre
     """Add what the far end, which has these addresses and routes, lacks; make it known."""
     missing = plan_inside(cable.request, addresses, routes)
     _quieten(cable, [*addresses, *missing.addresses])
-    _configure(cable, inside, link, missing)
+    left_out = _configure(cable, inside, link, missing)
     mac = messages.mac_octets(link.mac)
     announce(link.name, [announcement(mac, item.packed) for item in missing.addresses], later)
     return link.peer, Attachment(
         container=cable.request.container, interface=cable.request.interface, mac=link.mac,
         addresses=tuple(sorted({*addresses, *missing.addresses}, key=lambda item: (item.version, int(item)))),
-        mtu=link.mtu, host_interface=cable.host_interface,
+        mtu=link.mtu, host_interface=cable.host_interface, left_out=left_out,
     )
 
 
@@ -183,8 +208,13 @@ def _quieten(cable: Cable, addresses: Sequence[IPInterface]) -> None:
                                  "mount /proc/sys writable for the router") from exc
 
 
-def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> None:
-    """Bring the interface up with what it lacks; on failure, take the addresses back."""
+def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> tuple[Route, ...]:
+    """Bring the interface up with what it lacks, return the routes left out; on failure, take the addresses back.
+
+    Of several interfaces, the first one carries the container's multicast and whatever else is optional.
+    """
+    optional = {_route_step(route): route for route in (Route(MULTICAST), *cable.request.optional_routes)}
+    left_out: list[Route] = []
     steps: list[tuple[str, Message]] = [("bring up lo", messages.set_up(LOOPBACK)),
                                         (f"bring up {link.name}", messages.set_up(link.index))]
     steps += [(f"add address {item}", messages.add_address(link.index, item)) for item in missing.addresses]
@@ -192,10 +222,12 @@ def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> No
               for route in missing.routes]
     for refusal in inside.attempt([message for _, message in steps]):
         step = steps[refusal.index][0]
-        if refusal.code == errno.EEXIST and step == _route_step(Route(MULTICAST)):
-            continue  # Of several interfaces, the first one carries the container's multicast.
+        if refusal.code == errno.EEXIST and step in optional:
+            left_out.append(optional[step])
+            continue
         inside.attempt([messages.delete_address(link.index, item) for item in missing.addresses])
         raise NetlinkFailure(f"{cable}: {step}", refusal.code, refusal.reason)
+    return tuple(left_out)
 
 
 def _route_step(route: Route) -> str:

@@ -12,10 +12,13 @@ from weave.addresses import IPInterface
 from weave.errors import LocalError
 from weave.net import attaching, host, limits, naming
 from weave.net.attaching import Cable
-from weave.net.model import Attachment, AttachRequest, DatapathConfig, Mac, Packed
+from weave.net.model import Attachment, AttachRequest, DatapathConfig, InsideState, Mac, Packed
 from weave.net.namespace import identity, namespace, run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
+from weave.net.port_guard import Port
+from weave.net.port_guarding import PortGuard
+from weave.net.shaping import Limit
 
 Key = tuple[str, str]
 """Container and interface."""
@@ -31,9 +34,11 @@ class _Known:
 class Cables:
     """Own the cables between containers and the bridge."""
 
-    def __init__(self, config: DatapathConfig, mtu: int, netlink: Netlink, where: int | None) -> None:
+    def __init__(self, config: DatapathConfig, mtu: int, netlink: Netlink, where: int | None,
+                 guard: PortGuard) -> None:
         self.made = 0
         self.removed = 0
+        self._guard = guard
         self._config = config
         self._mtu = mtu
         self._netlink = netlink
@@ -77,16 +82,27 @@ class Cables:
         neighbours = {Packed(item.packed): mac for mac, attachment in found for item in attachment.addresses}
         return frozenset(mac for mac, _ in found), neighbours
 
+    def known(self) -> list[Attachment]:
+        """Return the containers on the bridge, as of the last look."""
+        return [known.attachment for known in self._known.values()]
+
     async def attach(self, request: AttachRequest, bridge: int) -> Attachment:
         """Put a container on the bridge, or complete what is there; on failure all is as it was."""
-        mac, mtu = self._decide(request)
+        mac, mtu = self.decide(request)
         with namespace(request.netns) as descriptor:
             if identity(descriptor) == self._identity:
                 raise LocalError(f"{request.netns} is the host's own network namespace, not a container's; "
                                  "a container on the host's network needs no attachment (use `weave expose`)")
             cable = Cable(request, bridge, mac, mtu, descriptor)
-            async with self._socket() as socket:
-                index, attachment = await run_there_async(descriptor, partial(attaching.attach, cable, socket))
+            addresses = frozenset(Packed(item.packed) for item in request.addresses)
+            is_new = self._guard.admit(Port(cable.host_interface, Mac(messages.mac_octets(mac)), addresses))
+            try:
+                async with self._socket() as socket:
+                    index, attachment = await run_there_async(descriptor, partial(attaching.attach, cable, socket))
+            except BaseException:
+                if is_new:
+                    self._guard.dismiss(cable.host_interface)
+                raise
         self._known[request.container, request.interface] = _Known(index, attachment)
         self.made += 1
         return attachment
@@ -97,6 +113,7 @@ class Cables:
         name = naming.host_interface(container, interface)
         async with self._socket() as socket:
             gone = await run_there_async(None, lambda _: attaching.remove(name, socket))
+        self._guard.dismiss(name)
         self.removed += gone
         return gone
 
@@ -108,10 +125,26 @@ class Cables:
             return
         with namespace(where) as descriptor:
             await run_there_async(descriptor, lambda _: attaching.remove_addresses(interface, addresses))
+        self._guard.dismiss(naming.host_interface(container, interface), addresses)
         known = self._known.get((container, interface))
         if known is not None:
             kept = tuple(item for item in known.attachment.addresses if item not in addresses)
             self._known[container, interface] = replace(known, attachment=replace(known.attachment, addresses=kept))
+
+    async def inspect(self, container: str, interface: str, netns: Path, bridge: int) -> InsideState | None:
+        """Return an attachment as the kernel has it; None where it is not there."""
+        near = naming.host_interface(container, interface)
+        with namespace(netns) as descriptor:
+            async with self._socket() as socket:
+                return await run_there_async(
+                    descriptor, lambda _: attaching.inspect(near, interface, bridge, socket))
+
+    async def shape(self, container: str, interface: str, netns: Path, limits: tuple[Limit, Limit]) -> None:
+        """Limit the bandwidth to and from a container."""
+        near = naming.host_interface(container, interface)
+        with namespace(netns) as descriptor:
+            async with self._socket() as socket:
+                await run_there_async(descriptor, lambda _: attaching.shape(near, interface, *limits, socket))
 
     @asynccontextmanager
     async def _socket(self) -> AsyncIterator[Netlink]:
@@ -130,7 +163,7 @@ class Cables:
                 return host.find_namespace(self._netlink, near.link.peer_namespace)
         return None
 
-    def _decide(self, request: AttachRequest) -> tuple[str, int]:
+    def decide(self, request: AttachRequest) -> tuple[str, int]:
         """Return the MAC and MTU of an interface; refuse what cannot be."""
         naming.check_container(request.container)
         naming.check_interface(request.interface)

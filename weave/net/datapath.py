@@ -18,15 +18,20 @@ import trio
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net import host, limits, naming, nft, sysctl
+from weave.net import admission, host, limits, naming, nft, sysctl
 from weave.net.cables import Cables
 from weave.net.exposure import Exposure
-from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, Mac, Remote
+from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, InsideState, Mac, Remote
 from weave.net.namespace import run_there
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
+from weave.net.netlink.constants import NETLINK_NETFILTER
 from weave.net.overlay import Overlay
 from weave.net.plan import Local
+from weave.net.port_guard import port_of
+from weave.net.port_guarding import PortGuard
+from weave.net.shaping import Limit
+from weave.net.watching import Watch
 
 log = logging.getLogger("weave.net")
 
@@ -39,8 +44,11 @@ class Datapath:
         self._netlink = netlink
         self._namespace = where
         self._overlay = Overlay(config, mtu, netlink, where)
-        self._cables = Cables(config, mtu, netlink, where)
+        self._guard = PortGuard(where, enabled=config.guard_sources)
+        self._cables = Cables(config, mtu, netlink, where, self._guard)
         self._exposure = Exposure(config, self._overlay, netlink, where)
+        self._watch = Watch(where, lambda: self._overlay.ours)
+        self._netfilter: Netlink | None = None
         self._underlay: tuple[float, tuple[IPAddress, ...]] | None = None
 
     @classmethod
@@ -57,15 +65,22 @@ class Datapath:
             if mtu is None:
                 mtu = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU)
             datapath = cls(config, netlink, mtu, netns)
-            with closing(datapath._cables):
+            with closing(datapath._cables), closing(datapath._watch), closing(datapath):
                 await datapath._adopt()
                 yield datapath
+
+    def close(self) -> None:
+        """Close what was opened on the way; the kernel keeps what it has."""
+        if self._netfilter is not None:
+            self._netfilter.close()
 
     async def _adopt(self) -> None:
         await self._overlay.open()
         self._exposure.adopt()
         self._cables.settle(self._overlay.bridge)
         found = self._cables.look()
+        self._guard.adopt(map(port_of, found))
+        await self._guard.settle()
         await self._tell_local()
         log.info("datapath open", extra=fields(bridge=self._config.bridge, mtu=self.mtu, containers=len(found)))
 
@@ -92,7 +107,12 @@ class Datapath:
         self._exposure.settle()
         self._cables.settle(self._overlay.bridge)
         self._cables.look()
+        await self._guard.settle()
         await self._tell_local()
+
+    async def damage(self) -> None:
+        """Return once somebody removed or switched off something of ours: time to reconcile."""
+        await self._watch.damage()
 
     async def set_remotes(self, remotes: Sequence[Remote], accepted: Collection[IPAddress] = ()) -> None:
         """Make these the peers: broadcasts go to them, nobody else gets in.
@@ -139,6 +159,10 @@ class Datapath:
         await self._tell_local_whatever_happens()
         return attachment
 
+    def decide(self, request: AttachRequest) -> tuple[str, int]:
+        """Return the MAC and MTU that a new interface will have; refuse what cannot be."""
+        return self._cables.decide(request)
+
     async def detach(self, container: str, interface: str) -> None:
         """Take a container's interface off the bridge; one that is gone already is no failure."""
         await self._cables.detach(container, interface)
@@ -155,6 +179,26 @@ class Datapath:
         found = self._cables.look()
         await trio.lowlevel.checkpoint()
         return found
+
+    async def inspect(self, container: str, interface: str, netns: Path) -> InsideState | None:
+        """Return a container's interface as the kernel has it; None where it is not there."""
+        return await self._cables.inspect(container, interface, netns, self._overlay.bridge)
+
+    def host_end(self, container: str, interface: str) -> tuple[str, str]:
+        """Return name and MAC of the host's end of a container's cable."""
+        name = naming.host_interface(container, interface)
+        return name, host.link_named(self._netlink, name).mac
+
+    async def shape(self, container: str, interface: str, netns: Path, *, to_container: Limit,
+                    from_container: Limit) -> None:
+        """Limit how fast a container receives and sends."""
+        await self._cables.shape(container, interface, netns, (to_container, from_container))
+
+    def are_admitted(self, addresses: Sequence[IPAddress]) -> bool:
+        """Say whether the policy controller lets these addresses in, or there is none."""
+        if self._netfilter is None:
+            self._netfilter = run_there(self._namespace, lambda: Netlink(NETLINK_NETFILTER))
+        return admission.are_admitted(self._netfilter, addresses)
 
     # The host itself
 
@@ -178,10 +222,19 @@ class Datapath:
         await self._exposure.masquerade(interface, wanted=False)
         await self.remove_bridge_address(interface)
 
+    async def keep_sources(self, *, wanted: bool) -> None:
+        """Let the containers of this host, as they are now, see their clients' addresses; to be repeated for new ones.
+
+        Masquerading otherwise hides who sends from outside, because containers elsewhere could not answer them.
+        """
+        local = frozenset(item.ip for found in self._cables.known() for item in found.addresses)
+        await self._overlay.keep_sources(local if wanted else None)
+
     async def wipe(self) -> None:
         """Remove everything that is ours from the kernel; the datapath is of no use afterwards."""
         for attachment in self._cables.look():
             await self._cables.detach(attachment.container, attachment.interface)
+        await self._guard.wipe()
         await self._overlay.wipe()
 
     # Looking
@@ -194,7 +247,7 @@ class Datapath:
                            run_there(self._namespace, sysctl.bridge_is_filtered))
 
     def counters(self) -> Mapping[str, int]:
-        """Return what is counted, by names fit for metrics; `guard_dropped` as of the last `reconcile`."""
+        """Return what is counted, by names fit for metrics; the drops as of the last `reconcile`."""
         actual = self._overlay.table.actual
         return {
             "attached_total": self._cables.made,
@@ -205,6 +258,7 @@ class Datapath:
             "device_steps_total": self._overlay.device_steps,
             "firewall_changes_total": self._overlay.firewall.changes,
             "guard_dropped_total": self._overlay.firewall.dropped,
+            "source_guard_dropped_total": self._guard.dropped,
             "remote_endpoints": len(actual.tunnels),
             "remote_hosts": len(actual.floods),
             "neighbours": len(actual.neighbours),

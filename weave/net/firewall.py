@@ -11,11 +11,11 @@ from weave.net.guard import (
     NAT_TABLE,
     Shape,
     Table,
+    elements_of,
     guard_table,
     masqueraded,
     nat_table,
     plan_table,
-    vteps_of,
 )
 from weave.net.model import DatapathConfig
 
@@ -31,6 +31,8 @@ class Firewall:
         self.changes = 0
         self.vteps: frozenset[IPAddress] = frozenset()
         self.masqueraded: frozenset[IPNetwork] = frozenset()
+        self.local: frozenset[IPAddress] | None = None
+        """Containers here that see their clients' addresses though their subnet is masqueraded; None: none does."""
         self._config = config
         self._namespace = namespace
         self._seen: dict[str, Shape | None] = {}
@@ -38,8 +40,10 @@ class Firewall:
     async def adopt(self) -> None:
         """Take over what an earlier router left: nobody it let through is locked out before we know better."""
         await self.look()
-        self.vteps = vteps_of(self._seen[GUARD_TABLE])
+        self.vteps = elements_of(self._seen[GUARD_TABLE])
         self.masqueraded = masqueraded(self._seen[NAT_TABLE])
+        found = self._seen[NAT_TABLE]
+        self.local = elements_of(found) if found is not None and found.sets else None
 
     async def look(self) -> None:
         """Read what the kernel has."""
@@ -78,5 +82,5 @@ class Firewall:
         bridge = self._config.bridge
         return {
             GUARD_TABLE: guard_table(self.vteps, bridge=bridge, port=self._config.port),
-            NAT_TABLE: nat_table(self.masqueraded, bridge=bridge),
+            NAT_TABLE: nat_table(self.masqueraded, bridge=bridge, local=self.local),
         }

@@ -3,7 +3,8 @@
     table inet weave        set vteps4, vteps6: underlay addresses of the peers we exchange plain VXLAN with
       chain guard (input)   from the bridge: drop · from a vtep: accept · anybody else: drop
     table inet weave_nat    only while a subnet is exposed with masquerading, because a NAT chain
-      chain masquerade      switches on connection tracking for the whole host
+      set local4, local6    switches on connection tracking for the whole host
+      chain masquerade      to a local container, where those keep their clients' addresses: accept · else as said
 
 Rules carry a comment with a digest of what they say; what a listing shows is compared by comments and set elements,
 because the JSON of a rule as listed differs between versions of nft.
@@ -22,6 +23,7 @@ GUARD_TABLE = "weave"
 NAT_TABLE = "weave_nat"
 FAMILY = "inet"
 VTEPS = {4: "vteps4", 6: "vteps6"}
+LOCAL = {4: "local4", 6: "local6"}
 _SET_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 PROTOCOL = {4: "ip", 6: "ip6"}
 BEFORE_FILTER = -10
@@ -95,17 +97,23 @@ def guard_table(vteps: Iterable[IPAddress], *, bridge: str, port: int) -> Table:
     )
 
 
-def nat_table(subnets: Iterable[IPNetwork], *, bridge: str) -> Table | None:
+def nat_table(subnets: Iterable[IPNetwork], *, bridge: str, local: frozenset[IPAddress] | None = None) -> Table | None:
     """Return the table that lends the host's address to these subnets, or None for no subnet.
 
     Traffic between a subnet and the rest of the world is masqueraded in both directions: containers need no route
-    back to where it came from.
+    back to where it came from. What goes in to the `local` containers keeps its source: their answers come by here.
     """
-    rules: list[Rule] = []
+    sets = {} if local is None else {
+        name: frozenset(ip for ip in local if ip.version == version) for version, name in LOCAL.items()}
+    bridge_out = {"meta": {"key": "oifname"}}
+    rules: list[Rule] = [
+        rule("masquerade", f"keep sources for local {name}", match(bridge_out, bridge),
+              match(payload(PROTOCOL[version], "daddr"), f"@{name}"), {"accept": None})
+        for version, name in LOCAL.items() if name in sets]
+    unconditional = len(rules)
     for subnet in sorted(subnets, key=lambda net: (net.version, net)):
         protocol = PROTOCOL[subnet.version]
         source, destination = payload(protocol, "saddr"), payload(protocol, "daddr")
-        bridge_out = {"meta": {"key": "oifname"}}
         inside = {"prefix": {"addr": str(subnet.network_address), "len": subnet.prefixlen}}
         mark = f"{NAT_MARK}{subnet}"
         rules += [
@@ -114,9 +122,9 @@ def nat_table(subnets: Iterable[IPNetwork], *, bridge: str) -> Table | None:
             rule("masquerade", f"{mark} out", match(bridge_out, bridge, "!="), match(source, inside),
                   match(destination, inside, "!="), {"masquerade": None}),
         ]
-    if not rules:
+    if len(rules) == unconditional:
         return None
-    return Table(NAT_TABLE, {}, (Chain("masquerade", "nat", "postrouting", SOURCE_NAT),), tuple(rules))
+    return Table(NAT_TABLE, sets, (Chain("masquerade", "nat", "postrouting", SOURCE_NAT),), tuple(rules))
 
 
 def masqueraded(shape: Shape | None) -> frozenset[IPNetwork]:
@@ -133,8 +141,8 @@ def masqueraded(shape: Shape | None) -> frozenset[IPNetwork]:
     return frozenset(found)
 
 
-def vteps_of(shape: Shape | None) -> frozenset[IPAddress]:
-    """Return the peers that a listed table lets through."""
+def elements_of(shape: Shape | None) -> frozenset[IPAddress]:
+    """Return the addresses in the sets of a listed table."""
     return frozenset() if shape is None else frozenset[IPAddress]().union(*shape.sets.values())
 
 

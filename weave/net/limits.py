@@ -17,6 +17,10 @@ NFT_DEADLINE_S = 10.0
 """One `nft` run takes 20 ms; beyond this something is stuck."""
 UNDERLAY_CACHE_S = 5.0
 """How long the list of our own underlay addresses is believed; it is asked for at every gossip change."""
+DAMAGE_SETTLES_S = 0.2
+"""Who removes one thing of ours usually removes more of them: one look then sees all."""
+NOTICE_BUFFER_BYTES = 1 << 18
+"""Thousands of notices; what does not fit is a reason to look, so more would gain nothing."""
 PROGRAM_SLICE = 256
 """Forwarding changes between two turns of the other tasks: about 3 ms."""
 FORMER_NEIGHBOURS = 4096

@@ -1,7 +1,7 @@
 """What the dataplane is asked for and what it answers: values only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NewType
 
@@ -33,6 +33,9 @@ class DatapathConfig:
     """Octets that encryption may add to a VXLAN packet: by so much the MTU is smaller."""
     mtu: int | None = None
     """Of bridge and containers; None: what the underlay carries, less the VXLAN overhead."""
+
+    guard_sources: bool = True
+    """Drop what a container sends from a MAC or an address that is not its own."""
 
     @property
     def vxlan(self) -> str:
@@ -69,6 +72,7 @@ class Endpoint:
     interface: str
     peer: PeerName | None
     """None: nobody has said yet, or this host."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class AttachRequest:
     gateway: IPAddress | None = None
     """Where the default route goes; None: no default route."""
     routes: tuple[Route, ...] = ()
+    optional_routes: tuple[Route, ...] = ()
+    """Left out where the container has a route to the same destination by another interface."""
     multicast_route: bool = True
     hairpin: bool = True
 
@@ -110,6 +116,22 @@ class Attachment:
     mtu: int
     host_interface: str
     """The end of the cable on the host."""
+    left_out: tuple[Route, ...] = ()
+    """Of the optional routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class InsideState:
+    """A container's interface as it is inside, and the host's end of its cable."""
+
+    mac: str
+    mtu: int
+    is_up: bool
+    addresses: frozenset[IPInterface]
+    routes: frozenset[Route]
+    host_interface: str
+    host_mac: str
+    on_bridge: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ process's own, `nft` is started there by `nsenter`.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from subprocess import CompletedProcess
 
@@ -29,27 +29,42 @@ def require_nft(*, elsewhere: bool) -> None:
 
 async def apply(commands: Sequence[Json], namespace: int | None) -> None:
     """Have the commands done, all or none."""
-    result = await _run(["-f", "-"], transaction(commands), namespace)
+    result = await _run(["-j", "-f", "-"], transaction(commands), namespace)
     if result.returncode:
         raise EnvironmentFailure(f"cannot change our nftables tables: {_first_line(result.stderr)}; "
                                  "does the kernel have nf_tables with inet tables and NAT?")
 
 
+async def load(text: str, namespace: int | None) -> None:
+    """Have a transaction done that is written in nft's own words, all or none."""
+    result = await _run(["-f", "-"], text.encode(), namespace)
+    if result.returncode:
+        raise EnvironmentFailure(f"cannot guard the ports of containers: {_first_line(result.stderr)}; does the kernel "
+                                 "have nf_tables with bridge tables? Without them run with --no-source-guard")
+
+
 async def listing(table: str, namespace: int | None) -> tuple[Shape, int] | None:
     """Return what the kernel has under that name and the packets it dropped; None where it has no such table."""
-    result = await _run(["list", "table", FAMILY, table], b"", namespace)
+    found = await raw_listing(FAMILY, table, namespace)
+    return None if found is None else read_listing(found)
+
+
+async def raw_listing(family: str, table: str, namespace: int | None) -> Mapping[str, object] | None:
+    """Return what `nft -j list table` prints; None where the kernel has no such table."""
+    result = await _run(["-j", "list", "table", family, table], b"", namespace)
     if result.returncode:
         if b"No such file or directory" in result.stderr:
             return None
         raise EnvironmentFailure(f"cannot list the nftables table {table}: {_first_line(result.stderr)}")
     try:
-        return read_listing(json.loads(result.stdout))
+        found = json.loads(result.stdout)
     except json.JSONDecodeError as exc:
         raise EnvironmentFailure(f"cannot read what nft lists ({exc}); install nftables 1.0 or newer") from exc
+    return found if isinstance(found, dict) else {}
 
 
 async def _run(arguments: Sequence[str], stdin: bytes, namespace: int | None) -> CompletedProcess[bytes]:
-    command = ["nft", "-j", *arguments]
+    command = ["nft", *arguments]
     passed: tuple[int, ...] = ()
     if namespace is not None:
         command = ["nsenter", f"--net=/proc/self/fd/{namespace}", *command]

@@ -24,6 +24,7 @@ from weave.net.model import SLEEVE, DatapathConfig, Endpoint, Forwarding, Mac, P
 from weave.net.namespace import run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
+from weave.net.notices import Ours
 from weave.net.plan import ForwardingChange, Local, plan_forwarding, want_forwarding
 
 log = logging.getLogger("weave.net")
@@ -76,6 +77,11 @@ class Overlay:
             await self._program()
             await self.firewall.look()
             await self.firewall.settle()
+
+    @property
+    def ours(self) -> Ours:
+        """Return the devices that are ours, by index."""
+        return Ours(self.bridge, frozenset(self._tunnels.values()))
 
     def inherited(self) -> dict[IPAddress, list[Endpoint]]:
         """Return the remote endpoints that the kernel has, by underlay address; hosts without any are there too."""
@@ -138,6 +144,12 @@ class Overlay:
         """Make these the subnets that borrow the host's address."""
         async with self._lock:
             self.firewall.masqueraded = subnets
+            await self.firewall.settle()
+
+    async def keep_sources(self, local: frozenset[IPAddress] | None) -> None:
+        """Make these the containers that see who really sends to them; None: masquerading makes no exception."""
+        async with self._lock:
+            self.firewall.local = local
             await self.firewall.settle()
 
     async def wipe(self) -> None:

@@ -227,7 +227,7 @@ def plan_inside(request: AttachRequest, addresses: Iterable[IPInterface], routes
 
 def want_routes(request: AttachRequest, addresses: Sequence[IPInterface]) -> list[Route]:
     """Return the routes of a request; a gateway outside every subnet gets a route of its own first."""
-    routes = [*request.routes]
+    routes = [*request.routes, *request.optional_routes]
     if request.gateway is not None:
         routes.append(Route(EVERYWHERE[request.gateway.version], request.gateway))
     if request.multicast_route and any(address.version == 4 for address in addresses):

@@ -24,6 +24,13 @@ class Protocol(Enum):
     SCTP = "SCTP"
 
 
+class Direction(Enum):
+    """Which end's policies are asked: the source's about what leaves it, the destination's about what enters it."""
+
+    EGRESS = "egress"
+    INGRESS = "ingress"
+
+
 class Operator(Enum):
     """How a requirement compares; the value is what Kubernetes calls it."""
 
@@ -153,7 +160,8 @@ class NodePeer:
 class Unclear:
     """Something that this version does not understand: fails closed.
 
-    As a peer or port of a rule that opens it matches nothing; of a rule that denies it matches everything.
+    As a peer or port of a rule that opens it matches nothing. A rule of a tier that has one anywhere matches nothing if
+    it accepts, and denies everything if it denies or passes.
     """
 
     reason: str
@@ -167,9 +175,9 @@ class Rule:
     """Opens what matches one of its peers and one of its ports."""
 
     peers: tuple[Peer, ...] | None
-    """None: everybody."""
+    """None: everybody. Never empty."""
     ports: tuple[Port | Unclear, ...] | None
-    """None: every port of every protocol."""
+    """None: every port of every protocol, and what has no ports (ICMP). Never empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +211,19 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TierRule:
-    """One rule of a tier; of several that match, the first decides."""
+    """One rule of a tier; of several that match, the first decides.
+
+    Manifests where anything of it is unclear make one that has an `Unclear` as its only peer, no ports, and does not
+    pass.
+    """
 
     name: str
+    """For people; may be empty."""
     action: Action
     peers: tuple[Peer, ...]
+    """Never empty."""
     ports: tuple[Port | Unclear, ...] | None
-    """None: every port of every protocol."""
+    """None: every port of every protocol, and what has no ports (ICMP). Never empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ are unique.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.errors import Conflict, FeatureOff, NotFound
 from weave.api.wishes import AnyIn, Exactly, Wish
-from weave.ipam import AddressNotHeld, AddressTaken, IpamService
+from weave.ipam import AddressNotHeld, AddressTaken, Allocators, Reservation
 from weave.net import Datapath
 
 EXPOSE_IDENT = "weave:expose"
@@ -21,8 +22,10 @@ EXPOSE_IDENT = "weave:expose"
 class Addressing:
     """Own the way from a wish to an address."""
 
-    def __init__(self, ipam: IpamService | None, datapath: Datapath, default_subnet: IPNetwork | None) -> None:
-        self.default_subnet = default_subnet
+    def __init__(self, ipam: Allocators | None, datapath: Datapath, default_subnets: Sequence[IPNetwork]) -> None:
+        self.default_subnets = tuple(default_subnets)
+        self.default_subnet = default_subnets[0] if default_subnets else None
+        """The one that is meant where a single address is asked for."""
         self._ipam = ipam
         self._datapath = datapath
         self.bridge: IPInterface | None = None
@@ -31,11 +34,35 @@ class Addressing:
         self._bridge_lock = trio.Lock()
 
     @property
-    def ipam(self) -> IpamService:
+    def has_range(self) -> bool:
+        """Say whether this router manages addresses."""
+        return self._ipam is not None
+
+    @property
+    def ipam(self) -> Allocators:
         """Return the allocator; raise `FeatureOff` where this router manages no addresses."""
         if self._ipam is None:
             raise FeatureOff("this router manages no addresses (--ipalloc-range none); name one, like 10.32.0.5/12")
         return self._ipam
+
+    def expand(self, wishes: Sequence[Wish]) -> list[Wish]:
+        """Return the wishes with that for the default subnet as one for each family that has a range."""
+        found: list[Wish] = []
+        for wish in wishes:
+            is_default = isinstance(wish, AnyIn) and wish.subnet is None and len(self.default_subnets) > 1
+            found += map(AnyIn, self.default_subnets) if is_default else [wish]
+        return list(dict.fromkeys(found))
+
+    def reserve(self, ident: str, wish: Wish) -> Reservation:
+        """Begin to fulfil a wish; what is decided may be used on this host before it is durable."""
+        match wish:
+            case AnyIn(subnet):
+                return self.ipam.reserve(ident, subnet)
+            case Exactly(interface):
+                if self._ipam is None:
+                    return Reservation(interface, partial(_known, interface))
+                found = self._ipam.reserve_one(ident, interface)
+                return Reservation(found.decided, partial(_or_conflict, found))
 
     async def fulfil(self, ident: str, wish: Wish) -> IPInterface:
         """Return an address for `ident` as wished, durably its own."""
@@ -83,7 +110,18 @@ class Addressing:
             return self.bridge
 
 
-def is_wished(address: IPInterface, wishes: Sequence[Wish], default_subnet: IPNetwork | None) -> bool:
+async def _known(interface: IPInterface) -> IPInterface:
+    return interface
+
+
+async def _or_conflict(reservation: Reservation) -> IPInterface:
+    try:
+        return await reservation.settled()
+    except AddressTaken as exc:
+        raise Conflict(str(exc)) from exc
+
+
+def is_wished(address: IPInterface, wishes: Sequence[Wish], default_subnets: Sequence[IPNetwork]) -> bool:
     """Say whether an address that is held is what one of the wishes stands for."""
     for wish in wishes:
         match wish:
@@ -91,7 +129,6 @@ def is_wished(address: IPInterface, wishes: Sequence[Wish], default_subnet: IPNe
                 if interface.ip == address.ip:
                     return True
             case AnyIn(subnet):
-                where = subnet or default_subnet
-                if address.network == where:
+                if address.network in ([subnet] if subnet is not None else default_subnets):
                     return True
     return False

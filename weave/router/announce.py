@@ -1,5 +1,6 @@
 """Our own endpoints, as the other peers hear of them: which MACs and addresses are behind this host."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from weave.mesh.service import MeshService
@@ -15,6 +16,7 @@ class Announcer:
         self._mesh = mesh
         self._me = me
         self._local: dict[str, Endpoint] = {}
+        self.on_changed: Callable[[], None] = lambda: None
 
     def local(self) -> list[Endpoint]:
         """Return what we announce, sorted by MAC."""
@@ -27,9 +29,11 @@ class Announcer:
             return
         self._local[ours.mac] = ours
         self._mesh.publish(CHANNEL, *encode_endpoint(ours))
+        self.on_changed()
 
     def withdraw(self, mac: str) -> None:
         """Tell every peer that the endpoint is gone."""
         endpoint = self._local.pop(mac, None)
         if endpoint is not None:
             self._mesh.publish(CHANNEL, encode_endpoint(endpoint)[0], None)
+            self.on_changed()

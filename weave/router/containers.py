@@ -7,24 +7,30 @@ whoever forgot to say so.
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from store import Store
-from store.changes import Delete, Put
-from weave.addresses import IPAddress, IPInterface, parse_interface
+from store.changes import Change, Delete, Put
+from weave.addresses import IPInterface, parse_interface
 from weave.api.control import DEFAULT_INTERFACE, Attachment, AttachSpec, DetachSpec
-from weave.api.errors import NotFound
+from weave.api.errors import Conflict, NotFound
 from weave.api.wishes import Exactly, Wish
 from weave.errors import EnvironmentFailure, LocalError, WeaveError
+from weave.ipam import Reservation
+from weave.labels import check_labels
 from weave.logs import fields
-from weave.net import AttachRequest, Datapath, Endpoint
+from weave.net import Attachment as Plugged
+from weave.net import AttachRequest, Datapath, Endpoint, Route
 from weave.router.addressing import Addressing, is_wished
+from weave.router.admission import Admission
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
+from weave.router.undoing import together, undoing
 from weave.wire import expect_list, expect_map, expect_str, pack, unpack
 
 log = logging.getLogger("weave.containers")
@@ -32,7 +38,6 @@ log = logging.getLogger("weave.containers")
 TABLE = "router.containers"
 SWEEP_INTERVAL_S = 2.0
 """How long the address and the name of a container that vanished without a word live on."""
-UNDO_DEADLINE_S = 10.0
 
 
 @dataclass(slots=True)
@@ -63,12 +68,13 @@ class Containers:
     """Own the attachments of this host."""
 
     def __init__(self, *, store: Store, datapath: Datapath, addressing: Addressing, naming: Naming,
-                 announcer: Announcer) -> None:
+                 announcer: Announcer, admission: Admission) -> None:
         self._store = store
         self._datapath = datapath
         self._addressing = addressing
         self._naming = naming
         self._announcer = announcer
+        self._admission = admission
         self._attached: dict[tuple[str, str], Attachment] = {}
         self._turnstile = _Turnstile()
         self._orphans: list[tuple[str, IPInterface]] = []
@@ -129,32 +135,94 @@ class Containers:
                 log.warning("cannot look for containers that are gone", extra=fields(reason=exc))
 
     async def attach(self, spec: AttachSpec) -> Attachment:
-        """Put a container on the network; undo everything when any step fails."""
-        async with self._turnstile.pass_through(spec.container), AsyncExitStack() as undo:
-            before = self._attached.get((spec.container, spec.interface))
-            held = () if before is None else before.addresses
-            addresses = await self._acquire(spec, held, undo)
+        """Put a container on the network; undo everything when any step fails, or when nobody waits any more.
+
+        Address and record go to the disk while the kernel works. Nobody learns of the container, its runtime neither,
+        before both are done.
+        """
+        async with self._turnstile.pass_through(spec.container), undoing() as undo:
+            before = await self._present(spec)
+            reserved = self._reserve(spec, before, undo)
+            addresses = [each.decided or await each.settled() for each in reserved]
             gateway = await self._addressing.bridge_address() if spec.default_route or self._naming.enabled else None
-            done = await self._datapath.attach(AttachRequest(
-                container=spec.container, netns=spec.netns, interface=spec.interface,
-                addresses=tuple(sorted({*held, *addresses}, key=_by_value)), mac=spec.mac, mtu=spec.mtu,
-                gateway=gateway.ip if gateway is not None and spec.default_route else None,
-                multicast_route=spec.multicast_route,
-            ))
-            if before is None:
-                undo.push_async_callback(self._datapath.detach, spec.container, spec.interface)
-            attachment = Attachment(
-                container=spec.container, interface=spec.interface, mac=done.mac, addresses=done.addresses,
-                mtu=done.mtu, netns=spec.netns, gateway=gateway.ip if gateway is not None else None,
-                fqdns=tuple(sorted({*spec.fqdns, *(() if before is None else before.fqdns)})),
-            )
-            await self._record(attachment, undo)
+            request = _request(spec, before, addresses, gateway)
+            planned = self._planned(spec, before, request, gateway)
+            names = self._names(planned)
+            cable: list[Plugged] = []
+            undo.push_async_callback(self._strike_out, planned, before, names)
+            await together(*(each.settled for each in reserved), partial(self._write_down, planned, names),
+                           partial(self._plug_in, request, cable, undo if before is None else None))
+            attachment = replace(planned, mac=cable[0].mac, mtu=cable[0].mtu, addresses=cable[0].addresses,
+                                 left_out=tuple(route.destination for route in cable[0].left_out))
+            if _encode(attachment) != _encode(planned):
+                await self._write_down(attachment, names)
+            self._naming.spread(names)
             self._announcer.announce(_endpoint(attachment))
             self._attached[attachment_key(attachment)] = attachment
-            undo.pop_all()
+            if before is None:
+                undo.push_async_callback(self._drop, attachment)
+            await self._admission.wait(attachment.container, [address.ip for address in addresses])
         log.info("attached", extra=fields(container=spec.container, interface=spec.interface, mac=attachment.mac,
                                           addresses=",".join(map(str, attachment.addresses))))
         return replace(attachment, addresses=tuple(addresses))
+
+    async def _present(self, spec: AttachSpec) -> Attachment | None:
+        """Return the attachment that is completed; where a new one is asked for, clear away one that is dead."""
+        before = self._attached.get((spec.container, spec.interface))
+        if before is None or not spec.must_be_new:
+            return before
+        await self.refuse_living(spec.container, spec.interface)
+        await self._drop(before)
+        return None
+
+    async def refuse_living(self, container: str, interface: str) -> None:
+        """Raise `Conflict` where this interface is on the bridge."""
+        key = (container, interface)
+        if key in self._attached and any(key == (found.container, found.interface)
+                                         for found in await self._datapath.attachments()):
+            raise Conflict(f"{interface} of container {container} is attached already; detach it first")
+
+    def _reserve(self, spec: AttachSpec, before: Attachment | None, undo: AsyncExitStack) -> list[Reservation]:
+        """Begin to fulfil the wishes; what is new is released again should a later step fail."""
+        ident = ident_of(spec.container, spec.interface)
+        known = {*self._addressing.lookup(ident, None), *(() if before is None else before.addresses)}
+        reserved = []
+        for wish in self._addressing.expand(spec.wishes):
+            reserved.append(self._addressing.reserve(ident, wish))
+            undo.push_async_callback(self._undo_release, ident, reserved[-1], frozenset(known))
+        return reserved
+
+    def _planned(self, spec: AttachSpec, before: Attachment | None, request: AttachRequest,
+                 gateway: IPInterface | None) -> Attachment:
+        """Return the attachment as it will be; the kernel has the last word where an interface was there before."""
+        mac, mtu = self._datapath.decide(request)
+        names, labels, network = ((), {}, None) if before is None else (before.fqdns, before.labels, before.network)
+        return Attachment(
+            container=spec.container, interface=spec.interface, mac=mac, addresses=request.addresses, mtu=mtu,
+            netns=spec.netns, gateway=gateway.ip if gateway is not None else None,
+            fqdns=tuple(sorted({*spec.fqdns, *names})), labels=check_labels({**labels, **spec.labels}),
+            network=spec.network or network)
+
+    def _names(self, attachment: Attachment) -> list[Change]:
+        return [] if not attachment.fqdns else self._naming.registration(
+            attachment.container, attachment.fqdns, [address.ip for address in attachment.addresses])
+
+    async def _write_down(self, attachment: Attachment, names: Sequence[Change]) -> None:
+        """Make record and names durable in one write."""
+        await self._store.commit([Put(TABLE, _row_key(attachment), _encode(attachment)), *names])
+
+    async def _strike_out(self, planned: Attachment, before: Attachment | None, names: Sequence[Change]) -> None:
+        """Take back what `_write_down` may have written."""
+        if before is not None:
+            await self._store.commit([Put(TABLE, _row_key(before), _encode(before))])
+            return
+        await self._store.commit([Delete(TABLE, _row_key(planned)), *(Delete(row.table, row.key) for row in names)])
+
+    async def _plug_in(self, request: AttachRequest, cable: list[Plugged], undo: AsyncExitStack | None) -> None:
+        """Make or complete the cable; what is new is removed again should a later step fail."""
+        cable.append(await self._datapath.attach(request))
+        if undo is not None:
+            undo.push_async_callback(self._datapath.detach, request.container, request.interface)
 
     async def detach(self, spec: DetachSpec) -> list[IPInterface]:
         """Take a container, or some of its addresses, off the network; return the addresses removed."""
@@ -169,7 +237,7 @@ class Containers:
 
     async def _detach_one(self, attachment: Attachment, wishes: Sequence[Wish]) -> list[IPInterface]:
         removed = [address for address in attachment.addresses
-                   if not wishes or is_wished(address, wishes, self._addressing.default_subnet)]
+                   if not wishes or is_wished(address, wishes, self._addressing.default_subnets)]
         kept = tuple(address for address in attachment.addresses if address not in removed)
         if not kept:
             await self._drop(attachment)
@@ -185,32 +253,13 @@ class Containers:
         self._announcer.announce(_endpoint(smaller))
         return removed
 
-    async def _acquire(self, spec: AttachSpec, held: Sequence[IPInterface], undo: AsyncExitStack) -> list[IPInterface]:
-        """Return the addresses the wishes stand for, each released again should a later step fail."""
-        ident = ident_of(spec.container, spec.interface)
-        addresses = []
-        for wish in spec.wishes:
-            known = set(self._addressing.lookup(ident, None))
-            address = await self._addressing.fulfil(ident, wish)
-            addresses.append(address)
-            if address not in known and address not in held:
-                undo.push_async_callback(self._undo_release, ident, address.ip)
-        return addresses
-
-    async def _record(self, attachment: Attachment, undo: AsyncExitStack) -> None:
-        for fqdn in attachment.fqdns:
-            for address in attachment.addresses:
-                await self._naming.add(attachment.container, fqdn, address.ip)
-                undo.push_async_callback(self._naming.remove, attachment.container, fqdn, address.ip)
-        await self._store.commit([Put(TABLE, _row_key(attachment), _encode(attachment))])
-
     async def _drop(self, attachment: Attachment) -> None:
         """Forget one attachment everywhere; every step is done whatever became of the others."""
         self._announcer.withdraw(attachment.mac)
         self._attached.pop(attachment_key(attachment), None)
-        await self._store.commit([Delete(TABLE, _row_key(attachment))])
-        for address in attachment.addresses:
-            await self._naming.remove(attachment.container, None, address.ip)
+        names = self._naming.removal(attachment.container, [address.ip for address in attachment.addresses])
+        await self._store.commit([Delete(TABLE, _row_key(attachment)), *names])
+        self._naming.spread(names)
         await self._datapath.detach(attachment.container, attachment.interface)
         await self._release(attachment.container, attachment.interface)
 
@@ -220,18 +269,30 @@ class Containers:
         except NotFound:
             return
 
-    async def _undo_release(self, ident: str, address: IPAddress) -> None:
-        with trio.move_on_after(UNDO_DEADLINE_S) as scope:
-            scope.shield = True
-            try:
-                await self._addressing.release(ident, address)
-            except WeaveError as exc:
-                log.warning("address of a failed attach is not free yet", extra=fields(ident=ident, reason=exc))
+    async def _undo_release(self, ident: str, reservation: Reservation, known: frozenset[IPInterface]) -> None:
+        """Release an address that was reserved in vain, unless its container has held it before."""
+        with suppress(WeaveError):
+            address = await reservation.settled()
+            if address not in known:
+                await self._addressing.release(ident, address.ip)
 
 
 def attachment_key(attachment: Attachment) -> tuple[str, str]:
     """Return what identifies an attachment on this host."""
     return attachment.container, attachment.interface
+
+
+def _request(spec: AttachSpec, before: Attachment | None, addresses: Sequence[IPInterface],
+             gateway: IPInterface | None) -> AttachRequest:
+    """Return what the datapath is asked for: what the container has, and what is new."""
+    held = () if before is None else before.addresses
+    return AttachRequest(
+        container=spec.container, netns=spec.netns, interface=spec.interface,
+        addresses=tuple(sorted({*held, *addresses}, key=_by_value)), mac=spec.mac, mtu=spec.mtu,
+        multicast_route=spec.multicast_route, hairpin=spec.hairpin,
+        gateway=gateway.ip if gateway is not None and spec.default_route else None,
+        routes=tuple(Route(destination, via) for destination, via in spec.routes),
+        optional_routes=tuple(Route(destination, via) for destination, via in spec.optional_routes))
 
 
 def _by_value(address: IPInterface) -> tuple[int, int]:
@@ -240,7 +301,7 @@ def _by_value(address: IPInterface) -> tuple[int, int]:
 
 def _endpoint(attachment: Attachment) -> Endpoint:
     return Endpoint(mac=attachment.mac, addresses=attachment.addresses, container=attachment.container,
-                    interface=attachment.interface, peer=None)
+                    interface=attachment.interface, peer=None, labels=attachment.labels)
 
 
 def _row_key(attachment: Attachment) -> bytes:
@@ -252,13 +313,14 @@ def _encode(attachment: Attachment) -> bytes:
         "container": attachment.container, "interface": attachment.interface, "mac": attachment.mac,
         "addresses": [str(address) for address in attachment.addresses], "mtu": attachment.mtu,
         "netns": None if attachment.netns is None else str(attachment.netns), "fqdns": list(attachment.fqdns),
+        "labels": dict(attachment.labels), "network": attachment.network,
     })
 
 
 def _decode(row: bytes) -> Attachment:
     try:
         body = expect_map(unpack(row), "an attachment")
-        netns, mtu = body.get("netns"), body.get("mtu")
+        netns, mtu, network = body.get("netns"), body.get("mtu"), body.get("network")
         return Attachment(
             container=expect_str(body.get("container"), "container"),
             interface=expect_str(body.get("interface"), "interface"),
@@ -268,6 +330,9 @@ def _decode(row: bytes) -> Attachment:
             mtu=mtu if isinstance(mtu, int) else 0,
             netns=Path(netns) if isinstance(netns, str) else None,
             fqdns=tuple(expect_str(item, "name") for item in expect_list(body.get("fqdns"), "names")),
+            labels=check_labels({expect_str(key, "label"): expect_str(value, "label")
+                                 for key, value in expect_map(body.get("labels", {}), "labels").items()}),
+            network=network if isinstance(network, str) else None,
         )
     except WeaveError as exc:
         raise LocalError(f"a container's record in the state file is damaged ({exc}); "

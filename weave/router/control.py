@@ -15,7 +15,7 @@ from weave import __version__
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.control import Attachment, AttachSpec, DetachSpec
 from weave.api.errors import Conflict, NotFound, NotReady
-from weave.api.report import Report
+from weave.api.report import EndpointReport, Report
 from weave.api.samples import Figure
 from weave.api.wishes import DEFAULT_WISH, Wish
 from weave.names import PeerName
@@ -63,16 +63,15 @@ class RouterControl:
         mtu = parts.datapath.mtu
         warnings = [failure for failure in (parts.fabric.failure, parts.sleeve.failure) if failure is not None]
         warnings += [] if parts.dns is None else parts.dns.problems
-        nicknames = self.nicknames()
+        rings = [] if parts.ipam is None else [report.ipam_report(view) for view in parts.ipam.views()]
         return {
             "Ready": self.ready, "Version": __version__,
             "Router": report.router_report(self._settings, parts.mesh, parts.fabric, name=self._me, uid=self._uid,
                                            mtu=mtu, refused=self._refused(), warnings=warnings, now=now),
-            "IPAM": None if parts.ipam is None else report.ipam_report(parts.ipam.view()),
+            "IPAM": rings[0] if rings else None, "IPAM6": rings[1] if len(rings) > 1 else None,
             "DNS": None if parts.dns is None or parts.catalogue is None else report.dns_report(
                 parts.dns, parts.catalogue, self._settings),
-            "Endpoints": report.endpoint_reports(parts.announcer.local(), parts.fabric.endpoints(), nicknames,
-                                                 self._me),
+            "Endpoints": self._endpoints(),
             "Links": report.link_reports(parts.fabric.links, parts.sleeve.statuses, mtu),
             "Bridge": report.bridge_report(parts.datapath),
         }
@@ -81,8 +80,8 @@ class RouterControl:
         """Return what peers sent and the allocator or the catalogue refused."""
         parts = self._parts
         refused: Counter[str] = Counter()
-        if parts.ipam is not None and parts.ipam.core is not None:
-            refused += parts.ipam.core.refused
+        if parts.ipam is not None:
+            refused += parts.ipam.refused()
         if parts.catalogue is not None:
             refused += Counter({f"name {reason}": count for reason, count in parts.catalogue.refused.items()})
         return refused
@@ -108,7 +107,7 @@ class RouterControl:
     async def takeover(self, peer: str) -> int:
         """Take the address space of a dead peer, given by name or nickname; return how many addresses it was."""
         ipam = self._parts.addressing.ipam
-        view = ipam.view().owners
+        view = [owner for ring in ipam.views() for owner in ring.owners]
         owners = {owner.peer: owner.nickname for owner in view}
         known = {**self.nicknames(), **{name: nick for name, nick in owners.items() if nick}}
         found = sorted({*(name for name, nickname in known.items() if peer in (name, nickname)),
@@ -172,6 +171,15 @@ class RouterControl:
         """Return the containers on this host's bridge."""
         return self._parts.containers.attachments()
 
+    async def endpoints(self, after: int | None) -> tuple[int, Sequence[EndpointReport]]:
+        """Return every interface on the network, once their generation is not `after`."""
+        generation = await self._parts.endpoint_watch.beyond(after)
+        return generation, self._endpoints()
+
+    def _endpoints(self) -> list[EndpointReport]:
+        parts = self._parts
+        return report.endpoint_reports(parts.announcer.local(), parts.fabric.endpoints(), self.nicknames(), self._me)
+
     async def expose(self, wishes: Sequence[Wish], *, fqdn: str | None, masquerade: bool) -> Sequence[IPInterface]:
         """Give the host itself addresses on the network."""
         return await self._parts.exposure.expose(wishes or (DEFAULT_WISH,), fqdn, masquerade=masquerade)
@@ -179,6 +187,10 @@ class RouterControl:
     async def hide(self, wishes: Sequence[Wish]) -> Sequence[IPInterface]:
         """Take the host off the network."""
         return await self._parts.exposure.hide(wishes)
+
+    async def cni(self, plugin: str, octets: bytes) -> tuple[int, str]:
+        """Answer a container runtime."""
+        return await self._parts.cni.answer(plugin, octets)
 
     # -- names ----------------------------------------------------------------------------------------------------
 

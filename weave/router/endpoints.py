@@ -1,14 +1,16 @@
 """Endpoints as entries of the gossip channel: who is reachable at which MAC, with which addresses, on which peer.
 
 key    the six octets of the MAC
-value  map {"a": addresses with prefix length, "c": container, "i": interface}; unknown keys are skipped
+value  map {"a": addresses with prefix length, "c": container, "i": interface, "l": labels, where there are any};
+       unknown keys are skipped
 """
 
 from weave.addresses import IPInterface, parse_interface
 from weave.errors import LocalError
+from weave.labels import MAX_LABELS, check_labels
 from weave.names import PeerName
 from weave.net import Endpoint
-from weave.wire import WireError, expect_bytes, expect_list, expect_map, expect_str, pack, unpack
+from weave.wire import Plain, WireError, expect_bytes, expect_list, expect_map, expect_str, pack, unpack
 
 CHANNEL = "endpoints"
 MAC_BYTES = 6
@@ -19,11 +21,14 @@ MAX_INTERFACE = 15
 
 def encode_endpoint(endpoint: Endpoint) -> tuple[bytes, bytes]:
     """Return key and value of the entry that announces one of our endpoints."""
-    return bytes.fromhex(endpoint.mac.replace(":", "")), pack({
+    body: dict[str, Plain] = {
         "a": sorted(str(address) for address in endpoint.addresses),
         "c": endpoint.container,
         "i": endpoint.interface,
-    })
+    }
+    if endpoint.labels:
+        body["l"] = dict(sorted(endpoint.labels.items()))
+    return bytes.fromhex(endpoint.mac.replace(":", "")), pack(body)
 
 
 def decode_endpoint(owner: PeerName, key: bytes, value: bytes) -> Endpoint:
@@ -38,7 +43,18 @@ def decode_endpoint(owner: PeerName, key: bytes, value: bytes) -> Endpoint:
         container=expect_str(body.get("c"), "a container", most=MAX_CONTAINER),
         interface=expect_str(body.get("i"), "an interface", most=MAX_INTERFACE),
         peer=owner,
+        labels=_labels(body.get("l", {})),
     )
+
+
+def _labels(item: object) -> dict[str, str]:
+    found = expect_map(item, "labels")
+    if len(found) > MAX_LABELS:
+        raise WireError(f"{len(found)} labels are too many")
+    try:
+        return check_labels({expect_str(key, "a label"): expect_str(value, "a label") for key, value in found.items()})
+    except LocalError as exc:
+        raise WireError(str(exc)) from exc
 
 
 def _address(item: object) -> IPInterface:

@@ -8,11 +8,13 @@ is remembered and restored at the next start.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import trio
+
 from store import Store
 from store.changes import Delete, Put
-from weave.addresses import IPInterface, parse_interface
+from weave.addresses import IPInterface, IPNetwork, parse_interface
 from weave.api.errors import NotFound
-from weave.api.wishes import Wish
+from weave.api.wishes import AnyIn, Wish
 from weave.net import Datapath, Endpoint
 from weave.router.addressing import EXPOSE_IDENT, Addressing, is_wished
 from weave.router.announce import Announcer
@@ -38,6 +40,7 @@ class Exposure:
         self._addressing = addressing
         self._naming = naming
         self._announcer = announcer
+        self._gateway_lock = trio.Lock()
         self._exposed: dict[IPInterface, _Exposed] = {}
         self.on_addresses: Callable[[Sequence[IPInterface]], None] = lambda _addresses: None
         addressing.on_bridge_addresses = self.announce
@@ -73,6 +76,23 @@ class Exposure:
         self.announce()
         return addresses
 
+    async def gateway(self, subnet: IPNetwork, *, masquerade: bool) -> IPInterface:
+        """Return the host's address in a subnet for containers to send to, one that it gets at the first call.
+
+        What a person exposed stays as it is; `masquerade` is how we expose where nobody did.
+        """
+        async with self._gateway_lock:
+            held = self._addressing.lookup(EXPOSE_IDENT, subnet)
+            for address in held:
+                if address in self._exposed:
+                    return address
+            if not masquerade and subnet == self._addressing.default_subnet:
+                own = await self._addressing.bridge_address()
+                assert own is not None, "a range has a default subnet"
+                return own
+            [exposed] = await self.expose((AnyIn(subnet),), None, masquerade=masquerade)
+            return exposed
+
     async def hide(self, wishes: Sequence[Wish]) -> list[IPInterface]:
         """Take addresses of the host off the network; the one where weave DNS answers stays while it does."""
         kept = self._addressing.bridge
@@ -80,7 +100,7 @@ class Exposure:
         if kept is not None and kept not in self._exposed and self._naming.enabled:
             held.discard(kept)
         hidden = sorted((address for address in held
-                         if not wishes or is_wished(address, wishes, self._addressing.default_subnet)), key=int)
+                         if not wishes or is_wished(address, wishes, self._addressing.default_subnets)), key=int)
         for address in hidden:
             self._exposed.pop(address, None)
             await self._store.commit([Delete(TABLE, str(address).encode())])

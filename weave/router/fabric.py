@@ -59,7 +59,7 @@ RETRY_S = 2.0
 ENCRYPTED, CAN_SLEEVE, CAN_VXLAN = "encrypted", "sleeve", "vxlan"
 """What a peer says of itself in the mesh."""
 TEND_INTERVAL_S = 10.0
-"""A look costs some milliseconds; what a flushed firewall lets through meanwhile is the price of a longer one."""
+"""A look costs some milliseconds. The kernel tells of most damage at once; this finds the rest."""
 
 
 class Fabric:
@@ -127,10 +127,11 @@ class Fabric:
                 await trio.sleep(PROGRAM_INTERVAL_S)
 
     async def tend(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look at the kernel now and then, and put back what somebody else removed or changed."""
+        """Look at the kernel when it tells of damage, and now and then, and put back what somebody else changed."""
         task_status.started()
         while True:
-            await trio.sleep(TEND_INTERVAL_S)
+            with trio.move_on_after(TEND_INTERVAL_S):
+                await self._datapath.damage()
             try:
                 await self._datapath.reconcile()
             except EnvironmentFailure as exc:

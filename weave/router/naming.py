@@ -7,7 +7,7 @@ A name lives as long as its container, or until it is removed by hand; what was 
 from collections.abc import Sequence
 
 from store import Store
-from store.changes import Delete, Put
+from store.changes import Change, Delete, Put
 from weave.addresses import IPAddress
 from weave.api.errors import FeatureOff
 from weave.dns import Catalogue
@@ -47,9 +47,24 @@ class Naming:
 
     async def add(self, container: str, fqdn: str, address: IPAddress) -> None:
         """Register a name with one address; adding it twice changes nothing."""
-        key, value = self.catalogue.add(container, fqdn, address)
-        await self._store.commit([Put(TABLE, key, value)])
-        self._spread(key, value)
+        changes = self.registration(container, [fqdn], [address])
+        await self._store.commit(changes)
+        self.spread(changes)
+
+    def registration(self, container: str, fqdns: Sequence[str], addresses: Sequence[IPAddress]) -> list[Change]:
+        """Return the rows that register each name with each address, for the caller to commit and then `spread`."""
+        return [Put(TABLE, *self.catalogue.add(container, fqdn, address)) for fqdn in fqdns for address in addresses]
+
+    def removal(self, container: str, addresses: Sequence[IPAddress]) -> list[Change]:
+        """Return the rows whose end removes every name of these addresses, to be committed and then `spread`."""
+        if self._catalogue is None:
+            return []
+        return [Delete(TABLE, key) for address in addresses for key in self._catalogue.remove(container, None, address)]
+
+    def spread(self, changes: Sequence[Change]) -> None:
+        """Let rows that are durable now take effect, here and at the other peers."""
+        for change in changes:
+            self._spread(change.key, change.value if isinstance(change, Put) else None)
 
     async def remove(self, container: str | None, fqdn: str | None, address: IPAddress | None) -> None:
         """Remove every name of ours that matches all that is given; no match is no error."""

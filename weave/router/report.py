@@ -108,7 +108,7 @@ def endpoint_reports(local: Iterable[Endpoint], remote: Iterable[Endpoint], nick
         {"MAC": endpoint.mac, "Addresses": [str(address) for address in endpoint.addresses],
          "ContainerID": endpoint.container, "Interface": endpoint.interface,
          "Peer": endpoint.peer or me, "NickName": nicknames.get(endpoint.peer or me, ""),
-         "Local": endpoint.peer in (None, me)}
+         "Local": endpoint.peer in (None, me), "Labels": dict(endpoint.labels)}
         for endpoint in (*local, *remote)
     ]
 

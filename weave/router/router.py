@@ -15,11 +15,13 @@ import trio
 
 from store import Store, StoreError, StoreLocked, open_store
 from weave import __version__
+from weave.addresses import IPNetwork
 from weave.api.app import Statistics
 from weave.api.server import serve, serve_public
+from weave.cni.plan import Host
 from weave.dns import Catalogue, DnsConfig, DnsServer
 from weave.errors import EnvironmentFailure, LocalError
-from weave.ipam import IpamService
+from weave.ipam import Allocators, IpamService
 from weave.logs import fields
 from weave.mesh.core import MeshCore
 from weave.mesh.entries import ChannelChange
@@ -44,18 +46,27 @@ from weave.net import (
     sleeve_psk,
     wipe_links,
 )
-from weave.router import endpoints, naming
+from weave.router import endpoints, naming, spool
 from weave.router.addressing import Addressing
+from weave.router.admission import Admission
 from weave.router.announce import Announcer
+from weave.router.cni import CniServer
+from weave.router.cni_ipam import IpamPlugin
+from weave.router.cni_net import NetPlugin
 from weave.router.containers import Containers
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
 from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, ENCRYPTED, Fabric
+from weave.router.generations import Generations
+from weave.router.leases import Leases
 from weave.router.naming import Naming
 from weave.router.persister import Persister
+from weave.router.readiness import Readiness
+from weave.router.spool import Spool
 from weave.router.state import SelfState, load_self
 from weave.router.underlay import Ability
 from weave.settings import Settings
+from weave.systemd import READY, STOPPING, notify
 
 log = logging.getLogger("weave.router")
 
@@ -64,6 +75,10 @@ IPAM_CHANNEL = "ipam"
 KEYS_KIND = "keys"
 """Of messages by which two peers agree on the keys of an encrypted link."""
 UID_BITS = 63
+KEEP_SOURCES_INTERVAL_S = 0.2
+"""A change of the firewall takes some 20 ms; of a burst of containers only the last matters."""
+GENERATION_BITS = 48
+"""Of the first generation: one of an earlier life is not taken for one of this life."""
 UDP_OVERHEAD = 28
 """Octets of IPv4 and UDP headers; over IPv6 sizes are found out."""
 NOBODY = PeerName("02:00:00:00:00:00")
@@ -113,15 +128,13 @@ class Router:
 
     def _check_routes(self, datapath: Datapath) -> None:
         """Refuse a default range, and warn of a chosen one, whose addresses the host already sends elsewhere."""
-        range_ = self._settings.range
-        taken = [] if range_ is None else datapath.routes_into(range_)
-        if not taken:
-            return
-        routes = ", ".join(map(str, taken))
-        if not self._settings.range_is_chosen:
-            raise LocalError(f"the default range {range_} overlaps routes of this host ({routes}); "
-                             "choose another with --ipalloc-range, the same on all hosts")
-        log.warning("the range overlaps routes of this host", extra=fields(range=range_, routes=routes))
+        for range_ in self._settings.ranges:
+            routes = ", ".join(map(str, datapath.routes_into(range_)))
+            if routes and not self._settings.range_is_chosen:
+                raise LocalError(f"the default range {range_} overlaps routes of this host ({routes}); "
+                                 "choose another with --ipalloc-range, the same on all hosts")
+            if routes:
+                log.warning("the range overlaps routes of this host", extra=fields(range=range_, routes=routes))
 
     def _remove_state(self) -> None:
         for leftover in self._settings.state_dir.glob(self._settings.database.name + "*"):
@@ -129,7 +142,8 @@ class Router:
 
     def _datapath_config(self, me: PeerName, ability: KernelAbility | None = None) -> DatapathConfig:
         return DatapathConfig(peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu,
-                              port=self._settings.vxlan_port, sealing=0 if ability is None else ability.overhead)
+                              port=self._settings.vxlan_port, guard_sources=self._settings.guard_sources,
+                              sealing=0 if ability is None else ability.overhead)
 
     def _ability(self) -> KernelAbility | None:
         """Return what the kernel can encrypt by; None where it is not to."""
@@ -155,7 +169,9 @@ class Router:
             async with trio.open_nursery() as nursery:
                 await parts.start(nursery, self)
                 log.info("ready", extra=fields(version=__version__, peer=me, nickname=self._settings.nickname))
+                notify(READY)
                 await self._stopping.wait()
+                notify(STOPPING)
                 parts.control.ready = False
                 if self._wipe:
                     await parts.mesh.retire()
@@ -180,24 +196,42 @@ class Parts:
         self.mesh = MeshService(state.identity, _mesh_core(settings, state, uid, datapath, secure), ServiceConfig(
             listen=settings.listen, port=settings.port, psks=psks, nickname=settings.nickname, uid=uid,
             trusted_subnets=settings.trusted_subnets))
-        self.ipam = None if settings.range is None else IpamService(
-            me=me, range_=settings.range, default_subnet=settings.default_subnet,
-            init=settings.first_division, store=store, publish=self._publish_ring, send=self._send_ipam)
-        ranges = () if settings.range is None else (settings.range,)
+        self.ipam = None if not settings.ranges else Allocators({
+            range_.version: IpamService(
+                me=me, range_=range_, default_subnet=subnet, init=settings.first_division, store=store,
+                publish=self._publish_ring, send=self._send_ipam)
+            for range_, subnet in zip(settings.ranges, settings.default_subnets, strict=True)})
+        ranges = settings.ranges
         self.catalogue = None if not settings.dns else Catalogue(
             me=me, domain=settings.dns_domain, ranges=ranges, ttl=settings.dns_ttl)
         self.dns = None if self.catalogue is None else DnsServer(
             self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
         self.sleeve = SleeveClient(sleeve_config(settings, state, datapath, psks))
         self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), secure)
-        self.addressing = Addressing(self.ipam, datapath, settings.default_subnet)
+        self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
+        self.endpoint_watch = Generations(secrets.randbits(GENERATION_BITS))
+        self.announcer.on_changed = self.endpoint_watch.advance
         self.exposure = Exposure(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
                                  announcer=self.announcer)
         self.containers = Containers(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
-                                     announcer=self.announcer)
+                                     announcer=self.announcer, admission=Admission(datapath))
+        self.leases = Leases(store, self.addressing)
+        self.spool = Spool(settings.socket.parent / spool.DIRECTORY)
+        self.cni = self._cni_server(ranges)
         self.control = RouterControl(self, settings, store, me, uid)
+
+    def _cni_server(self, ranges: tuple[IPNetwork, ...]) -> CniServer:
+        settings = self._settings
+        host = Host(bridge=settings.bridge, ranges=ranges, default_subnets=settings.default_subnets,
+                    domain=settings.dns_domain if settings.dns else "")
+        readiness = Readiness(self.addressing, lambda: self.fabric.failure)
+        return CniServer(plugins={
+            "weave-net": NetPlugin(host=host, datapath=self.datapath, addressing=self.addressing,
+                                   exposure=self.exposure, containers=self.containers, readiness=readiness),
+            "weave-ipam": IpamPlugin(host=host, addressing=self.addressing, leases=self.leases, readiness=readiness),
+        }, forget_spooled=self.spool.forget)
 
     async def start(self, nursery: trio.Nursery, router: Router) -> None:
         """Start every part in the order in which they need each other; ready when this returns."""
@@ -225,23 +259,42 @@ class Parts:
         await self.naming.recover()
         await self.exposure.recover()
         await self.containers.recover()
+        await self.leases.recover()
         self._peers_changed()
         await nursery.start(self.fabric.run)
         await nursery.start(self.sleeve.run)
         await nursery.start(self.fabric.tend)
         await nursery.start(self.containers.sweep)
         await nursery.start(self.containers.claim_orphans)
+        await nursery.start(self._keep_sources)
+        await nursery.start(self.leases.sweep)
+        await nursery.start(self.spool.run, self.cni)
         statistics = Statistics()
         await nursery.start(partial(serve, self.control, self._settings.socket, statistics=statistics))
         if self._settings.metrics is not None:
             await nursery.start(partial(serve_public, self.control, *self._settings.metrics, statistics=statistics))
         self.control.ready = True
 
+    async def _keep_sources(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tell the kernel of containers that came or went, so that clients' addresses are kept for them."""
+        wanted = self._settings.keep_sources
+        generation = await self.endpoint_watch.beyond(None)
+        await self.datapath.keep_sources(wanted=wanted)
+        task_status.started()
+        while wanted:
+            await trio.sleep(KEEP_SOURCES_INTERVAL_S)
+            generation = await self.endpoint_watch.beyond(generation)
+            try:
+                await self.datapath.keep_sources(wanted=True)
+            except EnvironmentFailure as exc:
+                log.warning("clients' addresses are not kept for new containers yet", extra=fields(reason=exc))
+
     # -- what one part tells, another hears ---------------------------------------------------------------------
 
     def _changed(self, channel: str, changes: Sequence[ChannelChange]) -> None:
         if channel == endpoints.CHANNEL:
             self.fabric.endpoints_changed(changes)
+            self.endpoint_watch.advance()
         elif channel == naming.CHANNEL:
             self.naming.entries_changed(changes)
         elif channel == IPAM_CHANNEL and self.ipam is not None:
@@ -260,6 +313,7 @@ class Parts:
         if self.ipam is not None:
             self.ipam.peers_changed(reachable, self.control.nicknames())
         self.fabric.peers_changed()
+        self.endpoint_watch.advance()
 
     def _publish_ring(self, key: bytes, value: bytes | None) -> None:
         self.mesh.publish(IPAM_CHANNEL, key, value)

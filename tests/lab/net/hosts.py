@@ -22,6 +22,7 @@ import pytest
 import trio
 
 from weave.addresses import IPAddress, parse_interface
+from weave.lab.probes import wait_for
 from weave.names import PeerName
 from weave.net import AttachRequest, DatapathConfig, Endpoint, Remote
 from weave.net.model import Attachment
@@ -62,10 +63,15 @@ class Place:
         with subprocess.Popen(self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True) as process:
             try:
+                wait_for(lambda: self._holds(process.pid), bool, f"{words[0]} does not get there", DEADLINE_S)
                 yield process
             finally:
                 process.terminate()
                 process.wait(DEADLINE_S)
+
+    def _holds(self, pid: int) -> bool:
+        """Say whether a process has entered this namespace."""
+        return os.stat(f"/proc/{pid}/ns/net").st_ino == os.fstat(self.descriptor).st_ino
 
     async def reaches(self, address: str, *more: str) -> bool:
         answer = await self.run_async("ping", "-c1", "-W2", *more, address, check=False)

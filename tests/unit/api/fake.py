@@ -10,7 +10,7 @@ import trio
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.control import Attachment, AttachSpec, DetachSpec
 from weave.api.errors import Conflict, FeatureOff, NotFound
-from weave.api.report import Report
+from weave.api.report import EndpointReport, Report
 from weave.api.samples import Figure, Kind, Sample
 from weave.api.wishes import AnyIn, Exactly, Wish
 from weave.errors import EnvironmentFailure, LocalError
@@ -43,6 +43,8 @@ class FakeControl:
     wiped: bool = False
     surrendered: bool = False
     masquerade: bool | None = None
+    generation: int = 7
+    asked: list[tuple[str, bytes]] = field(default_factory=list)
     specs: list[AttachSpec] = field(default_factory=list)
 
     def report(self) -> Report:
@@ -118,7 +120,7 @@ class FakeControl:
         addresses = tuple([await self._fulfil(spec.container, wish) for wish in spec.wishes])
         self.attached[spec.container] = Attachment(
             spec.container, spec.interface, spec.mac or "02:00:00:00:00:01", addresses, spec.mtu or 1450, spec.netns,
-            None, spec.fqdns)
+            None, spec.fqdns, spec.labels)
         return self.attached[spec.container]
 
     async def detach(self, spec: DetachSpec) -> Sequence[IPInterface]:
@@ -127,6 +129,15 @@ class FakeControl:
 
     def attachments(self) -> Sequence[Attachment]:
         return [self.attached[key] for key in sorted(self.attached)]
+
+    async def cni(self, plugin: str, octets: bytes) -> tuple[int, str]:
+        self.asked.append((plugin, octets))
+        return 3, '{"code": 100}'
+
+    async def endpoints(self, after: int | None) -> tuple[int, Sequence[EndpointReport]]:
+        while after == self.generation:
+            await trio.sleep_forever()
+        return self.generation, self.the_report["Endpoints"]
 
     async def expose(self, wishes: Sequence[Wish], *, fqdn: str | None, masquerade: bool) -> Sequence[IPInterface]:
         self.masquerade = masquerade
@@ -194,6 +205,7 @@ REPORT: Report = {
         ],
         "PendingAllocates": [], "PendingClaims": [], "Conflicts": [],
     },
+    "IPAM6": None,
     "DNS": {
         "Domain": "weave.local.", "Upstream": ["192.0.2.53"], "Address": "10.32.0.1:53", "TTL": 1,
         "Entries": [
@@ -208,9 +220,10 @@ REPORT: Report = {
     },
     "Endpoints": [
         {"MAC": "02:00:00:00:00:02", "Addresses": ["10.40.0.1/12"], "ContainerID": "beef" * 16, "Interface": "eth0",
-         "Peer": YOU, "NickName": "h2", "Local": False},
+         "Peer": YOU, "NickName": "h2", "Local": False, "Labels": {}},
         {"MAC": "02:00:00:00:00:01", "Addresses": ["10.32.0.9/12", "10.32.0.10/12"], "ContainerID": "c0ffee",
-         "Interface": "ethwe", "Peer": ME, "NickName": "h1", "Local": True},
+         "Interface": "ethwe", "Peer": ME, "NickName": "h1", "Local": True,
+         "Labels": {"app": "web"}},
     ],
     "Links": [{"Peer": YOU, "NickName": "h2", "Mode": "vxlan", "Address": "10.0.0.9", "MTU": 1450, "Reason": "",
                "Quality": None}],

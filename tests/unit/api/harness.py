@@ -71,10 +71,11 @@ def ask(method: str, target: str, body: object = None, *, control: FakeControl |
 
 
 def with_server(path: Path, test: Callable[[FakeControl], Awaitable[None]],
-                statistics: Statistics | None = None) -> None:
+                statistics: Statistics | None = None, control: FakeControl | None = None) -> None:
     """Run a test beside a server on a real unix socket; the server must end at once when the test is over."""
+    control = control or FakeControl()
+
     async def main() -> None:
-        control = FakeControl()
         with trio.fail_after(DEADLINE_S):
             async with trio.open_nursery() as nursery:
                 await nursery.start(lambda task_status: serve(control, path, statistics=statistics,

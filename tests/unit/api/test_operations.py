@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.unit.api.fake import C1, FakeControl, report
 from tests.unit.api.harness import ask, ask_app
@@ -56,6 +57,12 @@ CASES: list[tuple[str, str, object, int, str]] = [
     ("PUT", "/attachment/c2", {"pid": 7}, 200, '"netns": "/proc/7/ns/net"'),
     ("PUT", "/attachment/c2", {"netns": "/run/netns/x", "interface": "eth0", "mtu": 1400, "mac": "02:42:AC:11:00:02"},
      200, '"mac": "02:42:ac:11:00:02"'),
+    ("PUT", "/attachment/c2", {"pid": 7, "labels": ["app=web"]}, 200, '"labels": {"app": "web"}'),
+    ("PUT", "/attachment/c2", {"pid": 7, "labels": ["app"]}, 400, "write it like app=web"),
+    ("POST", "/cni/weave-net", {"any": "octets"}, 200, '3\n{"code": 100}'),
+    ("GET", "/endpoints", None, 200, '"generation": 7'),
+    ("GET", "/endpoints?after=6", None, 200, '"labels": {"app": "web"}'),
+    ("GET", "/endpoints?after=-1", None, 400, "number"),
     ("PUT", "/attachment/c2", {}, 400, "say where the container is"),
     ("PUT", "/attachment/c2", {"pid": 7, "netns": "/x"}, 400, "say where the container is"),
     ("PUT", "/attachment/c2", {"netns": "x"}, 400, "absolute path"),
@@ -185,3 +192,14 @@ def test_masquerading_is_the_default() -> None:
     assert control.masquerade is True
     ask("POST", "/expose/10.32.0.5/12?skipNAT=true", control=control)
     assert control.masquerade is False
+
+
+def test_a_watcher_of_endpoints_is_told_what_there_is_when_nothing_changes() -> None:
+    async def main() -> Any:
+        began = trio.current_time()
+        said = await ask_app(FakeControl(), "GET", "/endpoints?after=7")
+        return said, trio.current_time() - began
+
+    said, waited_s = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert (said.json["generation"], len(said.json["endpoints"])) == (7, 2)
+    assert waited_s == pytest.approx(25)

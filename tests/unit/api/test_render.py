@@ -61,7 +61,7 @@ c2           10.40.0.1       beefbeefbeef 7e:01:02:03:04:05 - unreachable!
 7e:01:02:03:04:05(h2)                   524288 IPs (50.0% of total) - unreachable!
 """,
     "endpoints": """\
-02:00:00:00:00:01 10.32.0.9/12,10.32.0.10/12 c0ffee       ethwe 7a:9f:eb:b6:0c:6e(h1) local
+02:00:00:00:00:01 10.32.0.9/12,10.32.0.10/12 c0ffee       ethwe 7a:9f:eb:b6:0c:6e(h1) local app=web
 02:00:00:00:00:02 10.40.0.1/12               beefbeefbeef eth0  7e:01:02:03:04:05(h2)
 """,
     "links": "7e:01:02:03:04:05(h2)                 vxlan  10.0.0.9        mtu=1450\n",

@@ -181,12 +181,13 @@ def test_reset_gives_addresses_away_before_it_wipes(router: FakeControl, run: Ru
 def test_attach_passes_everything_on(router: FakeControl, run: Run) -> None:
     result = run("attach", "10.32.0.5/12", "net:10.40.0.0/24", "/proc/self/ns/net", "--name", "c1", "--fqdn", "c2.x.",
                  "--interface", "eth0", "--mac", "02:42:ac:11:00:02", "--mtu", "1400", "--default-route",
-                 "--no-multicast-route")
+                 "--no-multicast-route", "--label", "app=web")
     assert result.stdout == "10.32.0.5 10.40.0.1\n"
     spec = router.specs[0]
     assert spec.fqdns == ("c1.weave.local.", "c2.x.")
     assert (spec.interface, spec.mac, spec.mtu) == ("eth0", "02:42:ac:11:00:02", 1400)
     assert (spec.default_route, spec.multicast_route) == (True, False)
+    assert spec.labels == {"app": "web"}
 
 
 def test_attach_without_dns_registers_nothing(router: FakeControl, run: Run) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from weave.cli import target
-from weave.cli.target import Target, find, identify
+from weave.cli import target, target_files
+from weave.cli.target import find, identify
+from weave.cli.target_files import Target
 from weave.errors import LocalError
 
 ME = os.getpid()
@@ -26,6 +27,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "netns" / "odd_name").write_text("")
     monkeypatch.setattr(target, "NAMED_NAMESPACES", (str(tmp_path / "netns"),))
     monkeypatch.setattr(target, "RUNTIME_SOCKETS", ())
+    monkeypatch.setattr(target, "PODMAN_STATE", str(tmp_path / "libpod"))
+    monkeypatch.setattr(target_files, "CONTAINERD_TASKS", tmp_path / "tasks")
+    monkeypatch.setattr(target_files, "NERDCTL_NAMES", tmp_path / "nerdctl")
+    monkeypatch.setattr(target_files, "OCI_STATES", ((tmp_path / "runc", "state.json", "init_process_pid"),
+                                                     (tmp_path / "crun", "status", "pid")))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     return tmp_path
 
@@ -126,3 +132,55 @@ def test_identify_knows_a_stopped_container_by_its_id(tmp_path: Path, monkeypatc
     document = {"Id": ID, "Config": {}, "State": {"Pid": 0}}
     with runtime(docker(tmp_path, monkeypatch), 200, document):
         assert identify("web").ident == ID
+
+
+@pytest.mark.parametrize(("file", "content"), [
+    (f"tasks/k8s.io/{ID}/init.pid", str(ME)),
+    (f"runc/{ID}/state.json", json.dumps({"id": ID, "init_process_pid": ME})),
+    (f"crun/{ID}/status", json.dumps({"pid": ME})),
+], ids=["containerd", "Podman with runc", "Podman with crun"])
+def test_runtimes_without_a_socket_are_known_by_their_files(machine: Path, file: str, content: str) -> None:
+    (machine / file).parent.mkdir(parents=True)
+    (machine / file).write_text(content)
+    assert find(ID) == find(ID[:12]) == Target(ID, f"/proc/{ME}/ns/net")
+    with pytest.raises(LocalError, match="there is no container"):
+        find(ID[:8])
+
+
+def test_nerdctl_names_its_containers(machine: Path) -> None:
+    names = machine / "nerdctl" / "1935db59" / "names" / "default"
+    names.mkdir(parents=True)
+    (names / "web").write_text(ID)
+    task = machine / "tasks" / "default" / ID
+    task.mkdir(parents=True)
+    (task / "init.pid").write_text(f"{ME}\n")
+    assert find("web") == Target(ID, f"/proc/{ME}/ns/net")
+
+
+def test_half_an_id_that_fits_two_containers_is_refused(machine: Path) -> None:
+    for ending in ("a", "b"):
+        task = machine / "tasks" / "default" / (ID[:-1] + ending)
+        task.mkdir(parents=True)
+        (task / "init.pid").write_text(str(ME))
+    with pytest.raises(LocalError, match="by the whole id"):
+        find(ID[:20])
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": -1}'])
+def test_damaged_notes_of_a_runtime_are_no_container(machine: Path, content: str) -> None:
+    (machine / "crun" / ID).mkdir(parents=True)
+    (machine / "crun" / ID / "status").write_text(content)
+    with pytest.raises(LocalError, match="there is no container"):
+        find(ID)
+
+
+def test_podman_is_asked_by_its_command_where_it_has_no_socket(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = [{"Id": ID, "Config": {"Hostname": "web"}, "State": {"Pid": ME}, "HostsPath": "/etc/hosts"}]
+    (machine / "libpod").mkdir()
+    podman = machine / "podman"
+    podman.write_text(f"#!/bin/sh\n[ \"$3\" = web ] || exit 125\ncat <<'EOF'\n{json.dumps(described)}\nEOF\n")
+    podman.chmod(0o755)
+    monkeypatch.setenv("PATH", str(machine), prepend=":")
+    assert find("web") == Target(ID, f"/proc/{ME}/ns/net", "web", "/etc/hosts")
+    with pytest.raises(LocalError, match="there is no container"):
+        find("other")

@@ -10,13 +10,13 @@ from weave.net.guard import (
     GUARD_TABLE,
     NAT_TABLE,
     Shape,
+    elements_of,
     guard_table,
     masqueraded,
     nat_table,
     plan_table,
     read_listing,
     transaction,
-    vteps_of,
 )
 
 ONE, TWO, SIX = ip_address("192.0.2.1"), ip_address("192.0.2.2"), ip_address("2001:db8::1")
@@ -69,7 +69,7 @@ def test_a_listing_is_read_with_its_drops() -> None:
     ]}
     shape, dropped = read_listing(listing)
     assert shape == Shape({"vteps4": frozenset({ONE}), "vteps6": frozenset()}, (("guard", "a"),))
-    assert (dropped, vteps_of(shape)) == (3, {ONE})
+    assert (dropped, elements_of(shape)) == (3, {ONE})
 
 
 @pytest.mark.parametrize("listing", [None, [], {}, {"nftables": [{"set": {}}]}, {"nftables": [{"rule": {"expr": [1]}}]},
@@ -82,3 +82,14 @@ def test_a_listing_of_another_shape_is_a_failure_in_words(listing: object) -> No
 def test_a_transaction_is_json_of_all_commands() -> None:
     assert json.loads(transaction(plan_table(GUARD_TABLE, guard(ONE), None)))["nftables"][0] == {
         "add": {"table": {"family": "inet", "name": "weave"}}}
+
+
+def test_local_containers_that_keep_sources_come_first_and_are_found_again() -> None:
+    table = nat_table([SUBNET], bridge="weave", local=frozenset({ONE}))
+    assert table is not None
+    assert [rule.comment.split(" ")[0] for rule in table.rules] == ["keep", "keep", "masquerade", "masquerade"]
+    assert elements_of(table.shape) == {ONE}
+    assert masqueraded(table.shape) == {SUBNET}
+    assert nat_table((), bridge="weave", local=frozenset({ONE})) is None
+    more = nat_table([SUBNET], bridge="weave", local=frozenset({ONE, TWO}))
+    assert [list(command) for command in plan_table(NAT_TABLE, more, table.shape)] == [["add"]]

@@ -13,7 +13,8 @@ from weave.wire import pack
 
 OWNER = PeerName("02:00:00:00:00:01")
 ENDPOINT = Endpoint(mac="02:00:00:00:00:0a", addresses=(parse_interface("10.32.0.1/12"), parse_interface("fd00::1/64")),
-                    container="c0ffee", interface="ethwe", peer=OWNER)
+                    container="c0ffee", interface="ethwe", peer=OWNER,
+                    labels={"io.kubernetes.pod.name": "web-0", "app": "web"})
 
 
 def test_an_endpoint_survives_the_way():
@@ -22,7 +23,7 @@ def test_an_endpoint_survives_the_way():
 
 def test_fields_of_a_later_version_are_skipped():
     key, _ = encode_endpoint(ENDPOINT)
-    value = pack({"a": ["10.32.0.1/12"], "c": "c", "i": "eth0", "labels": {"app": "web"}})
+    value = pack({"a": ["10.32.0.1/12"], "c": "c", "i": "eth0", "later": {"app": "web"}})
     assert decode_endpoint(OWNER, key, value).container == "c"
 
 
@@ -30,6 +31,9 @@ def test_fields_of_a_later_version_are_skipped():
     (b"", pack({})), (bytes(6), encode_endpoint(ENDPOINT)[1]), (b"\x01\0\0\0\0\1", encode_endpoint(ENDPOINT)[1]),
     (b"\x02\0\0\0\0\1", pack([])), (b"\x02\0\0\0\0\1", pack({"a": ["10.0.0.1"], "c": "", "i": ""})),
     (b"\x02\0\0\0\0\1", pack({"a": ["10.0.0.1/8"] * 65, "c": "", "i": ""})),
+    (b"\x02\0\0\0\0\1", pack({"a": [], "c": "", "i": "", "l": {"no key": "web"}})),
+    (b"\x02\0\0\0\0\1", pack({"a": [], "c": "", "i": "", "l": {f"k{n}": "" for n in range(65)}})),
+    (b"\x02\0\0\0\0\1", pack({"a": [], "c": "", "i": "", "l": []})),
     (b"\x02\0\0\0\0\1", pack({"a": [1], "c": "", "i": ""})), (b"\x02\0\0\0\0\1", b"\xc1"),
 ])
 def test_nonsense_is_refused(key, value):

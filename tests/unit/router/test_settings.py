@@ -13,7 +13,9 @@ def parse(*words, **environ):
 
 def test_defaults_are_those_of_weave():
     settings = parse()
-    assert (str(settings.range), settings.port, settings.dns_domain) == ("10.32.0.0/12", 6783, "weave.local.")
+    assert (list(map(str, settings.ranges)), settings.port) == (["10.32.0.0/12"], 6783)
+    assert settings.default_subnets == settings.ranges
+    assert settings.dns_domain == "weave.local."
     assert settings.passwords == ()
     assert settings.metrics == ("127.0.0.1", 6782)
 
@@ -35,10 +37,19 @@ def test_the_first_division(words, mode):
     (["--trusted-subnets=lan"], "not a subnet"), (["--metrics-addr=here"], "--metrics-addr"),
     (["--password-file=/nonexistent/file"], "cannot read"), (["--conn-limit=1"], "--conn-limit"),
     (["--password=a", "--password-file=b"], "not both"), (["--nickname=a\nb"], "--nickname"),
+    (["--ipalloc-range=10.0.0.0/16,10.1.0.0/16"], "two ranges of one family"),
+    (["--ipalloc-default-subnet=fd00::/64"], "does not lie in"),
 ])
 def test_what_makes_no_sense_is_refused_in_words(words, says):
     with pytest.raises(LocalError, match=says):
         parse(*words)
+
+
+def test_ranges_of_both_families_stand_in_one_order():
+    settings = parse("--ipalloc-range=fd00:32::/64,10.40.0.0/16", "--ipalloc-default-subnet=10.40.1.0/24")
+    assert list(map(str, settings.ranges)) == ["10.40.0.0/16", "fd00:32::/64"]
+    assert list(map(str, settings.default_subnets)) == ["10.40.1.0/24", "fd00:32::/64"]
+    assert parse("--ipalloc-range=none").ranges == ()
 
 
 def test_passwords_come_from_option_file_or_environment(tmp_path):

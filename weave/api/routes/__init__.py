@@ -4,7 +4,7 @@ from weave.api.arguments import Call
 from weave.api.openapi import document
 from weave.api.operations import Operation
 from weave.api.replies import Reply
-from weave.api.routes import addresses, containers, mesh, names, status
+from weave.api.routes import addresses, cni, containers, mesh, names, status
 
 
 async def _describe(_: Call) -> Reply:
@@ -16,6 +16,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *mesh.OPERATIONS,
     *addresses.OPERATIONS,
     *containers.OPERATIONS,
+    *cni.OPERATIONS,
     *names.OPERATIONS,
     Operation("GET", "/openapi.json", "This API as OpenAPI 3.1", _describe, "the document", subject="about"),
 )

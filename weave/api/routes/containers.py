@@ -1,19 +1,28 @@
 """Operations that put containers, and the host itself, on the network and take them off."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+import trio
 
 from weave.api.arguments import Call
 from weave.api.control import DEFAULT_INTERFACE, Attachment, AttachSpec, DetachSpec
 from weave.api.errors import NotFound
 from weave.api.operations import WAIT_DEADLINE_S, Field, Operation, Shape
 from weave.api.replies import DONE, Reply
+from weave.api.report import EndpointReport
 from weave.api.wishes import DEFAULT_WISH, parse_wishes
 from weave.errors import LocalError
+from weave.labels import parse_labels
 
 MIN_MTU = 576
 MAX_MTU = 65535
 MAX_PID = 1 << 22
+WATCH_S = 25.0
+"""How long a watcher of endpoints waits for a change before it is told what there is."""
+MAX_GENERATION = (1 << 53) - 1
+"""The largest whole number that every reader of JSON can hold."""
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 """What the kernel takes for the name of an interface, less `.` and `..`."""
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -32,6 +41,7 @@ def _attachment_value(attachment: Attachment) -> dict[str, object]:
         "netns": None if attachment.netns is None else str(attachment.netns),
         "gateway": None if attachment.gateway is None else str(attachment.gateway),
         "fqdns": list(attachment.fqdns),
+        "labels": dict(attachment.labels),
     }
 
 
@@ -46,6 +56,7 @@ async def _attach(call: Call) -> Reply:
         mtu=call.number("mtu"),
         default_route=call.flag("default_route"),
         multicast_route=call.flag("multicast_route", default=True),
+        labels=parse_labels(call.texts("labels")),
     ))
     return Reply(value=_attachment_value(done))
 
@@ -104,6 +115,28 @@ async def _attachments_of(call: Call) -> Reply:
     return Reply(value=found)
 
 
+async def _endpoints(call: Call) -> Reply:
+    after = call.number("after")
+    found: tuple[int, Sequence[EndpointReport]] | None = None
+    with trio.move_on_after(WATCH_S):
+        found = await call.control.endpoints(after)
+    generation, endpoints = found or await call.control.endpoints(None)
+    return Reply(value={"generation": generation, "endpoints": [_endpoint_value(item) for item in endpoints]})
+
+
+def _endpoint_value(endpoint: EndpointReport) -> dict[str, object]:
+    return {
+        "mac": endpoint["MAC"],
+        "addresses": endpoint["Addresses"],
+        "container": endpoint["ContainerID"],
+        "interface": endpoint["Interface"],
+        "peer": endpoint["Peer"],
+        "nickname": endpoint["NickName"],
+        "local": endpoint["Local"],
+        "labels": endpoint["Labels"],
+    }
+
+
 async def _expose(call: Call) -> Reply:
     wishes = parse_wishes(call.texts("addresses")) or (DEFAULT_WISH,)
     masquerade = call.flag("masquerade", default=True)
@@ -130,6 +163,7 @@ _ATTACH_FIELDS = (
     Field("mtu", Shape.NUMBER, "Its MTU; that of the bridge by default.", 1400, minimum=MIN_MTU, maximum=MAX_MTU),
     Field("default_route", Shape.FLAG, "Make the bridge its default gateway.", example=False),
     Field("multicast_route", Shape.FLAG, "Send its multicast over this network (default).", example=True),
+    Field("labels", Shape.TEXTS, "What policy and people know it by, key=value each.", ("app=web",)),
 )
 OPERATIONS = (
     Operation("GET", "/attachments", "Containers on this host's bridge", _attachments, "a list of attachments",
@@ -142,6 +176,11 @@ OPERATIONS = (
     Operation("DELETE", "/attachment/{container}", "Take a container, or some of its addresses, off the network",
               _detach, _ADDRESSES_ANSWER, subject="containers", deadline_s=WAIT_DEADLINE_S, fields=(
                   Field("interface", Shape.TEXT, "One of its interfaces; all by default.", "eth0"), _WISHES)),
+    Operation("GET", "/endpoints", "Every interface on the network; waits for a change", _endpoints,
+              f"`generation` and `endpoints`; after {WATCH_S:g} s without a change what there is", subject="containers",
+              deadline_s=WAIT_DEADLINE_S, waits=True, fields=(
+                  Field("after", Shape.NUMBER, "Wait until the generation is not this one.", 1, maximum=MAX_GENERATION),
+              )),
     Operation("POST", "/expose", "Give the host itself addresses on the network", _expose, _ADDRESSES_ANSWER,
               subject="containers", deadline_s=WAIT_DEADLINE_S, waits=True, fields=(
                   _WISHES,

@@ -21,7 +21,6 @@ from weave.net.netlink.xfrm import Acquire, Association, AssociationState, Expir
 
 log = logging.getLogger("weave.net")
 
-NETLINK_ADD_MEMBERSHIP = 1
 _GONE = frozenset({errno.ENOENT, errno.ESRCH})
 _U32 = Struct("=I")
 
@@ -90,7 +89,7 @@ def open_monitor() -> socket.socket:
                                 nl.NETLINK_XFRM)
         monitor.bind((0, 0))
         for group in (xfrm.XFRMNLGRP_ACQUIRE, xfrm.XFRMNLGRP_EXPIRE):
-            monitor.setsockopt(nl.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, _U32.pack(group))
+            monitor.setsockopt(nl.SOL_NETLINK, nl.NETLINK_ADD_MEMBERSHIP, _U32.pack(group))
     except OSError as exc:
         raise EnvironmentFailure(f"cannot listen to the kernel's IPsec: {exc.strerror}; run it as root") from exc
     return monitor

@@ -26,10 +26,6 @@ _PAYLOAD = limits.MAX_DATAGRAM + limits.MAX_UNIT
 """Room for a whole datagram behind the beginning of a unit."""
 
 
-class _Iovec(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
-
-
 class _Msghdr(ctypes.Structure):
     _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_uint32), ("iov", ctypes.c_void_p),
                 ("iovlen", ctypes.c_size_t), ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t),
@@ -43,7 +39,9 @@ sendmsg.restype = ctypes.c_ssize_t
 recvmsg = _libc.recvmsg
 recvmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
 recvmsg.restype = ctypes.c_ssize_t
-_IOVEC_BYTES = ctypes.sizeof(_Iovec)
+_IOVEC_WORDS = 4
+"""Of one fragment: address and length of its header, address and length of its payload."""
+_IOVEC_BYTES = 8 * _IOVEC_WORDS
 
 
 class Name:
@@ -60,8 +58,9 @@ class Name:
 class Slot:
     """Room for one unit, laid out for one size of datagram."""
 
-    __slots__ = ("_control", "_control_words", "_counters", "_firsts", "_iovec", "_iovec_at", "_keep", "_message",
-                 "_name", "_receivers", "headers", "key", "octets", "payload", "room", "size", "total")
+    __slots__ = ("_control", "_control_words", "_counters", "_firsts", "_headers_at", "_iovec", "_iovec_at", "_keep",
+                 "_laid_out", "_message", "_name", "_payload_at", "_receivers", "headers", "key", "octets", "payload",
+                 "room", "size", "total")
 
     def __init__(self, size: int) -> None:
         headers, payload = bytearray(_FRAGMENTS_MOST * HEADER_BYTES), bytearray(_PAYLOAD)
@@ -74,8 +73,10 @@ class Slot:
         self._control_words = memoryview(self._control).cast("I")
         self._name = (ctypes.c_char * _NAME_BYTES)()
         self._keep = [(ctypes.c_char * len(area)).from_buffer(area) for area in (headers, payload, self._control)]
-        self._iovec = (_Iovec * (2 * _FRAGMENTS_MOST))()
-        self._iovec_at = ctypes.addressof(self._iovec)
+        self._headers_at, self._payload_at = (ctypes.addressof(area) for area in self._keep[:2])
+        iovec = (ctypes.c_uint64 * (_IOVEC_WORDS * _FRAGMENTS_MOST))()
+        self._iovec = memoryview(iovec).cast("B").cast("Q")
+        self._iovec_at = ctypes.addressof(iovec)
         self._message = _Msghdr()
         self._message.control = ctypes.addressof(self._keep[2])
         self.key: tuple[int, int] | None = None
@@ -86,18 +87,25 @@ class Slot:
 
     def lay_out(self, size: int) -> None:
         """Make the slot fit datagrams of this size."""
-        self.size, self.room = size, size - HEADER_BYTES
-        headers_at, payload_at = (ctypes.addressof(area) for area in self._keep[:2])
-        for index in range(_FRAGMENTS_MOST):
-            header, body = self._iovec[2 * index], self._iovec[2 * index + 1]
-            header.base, header.len = headers_at + index * HEADER_BYTES, HEADER_BYTES
+        self.size, self.room, self._laid_out = size, size - HEADER_BYTES, 0
+
+    def _lay_out(self, count: int) -> None:
+        """Have the iovec of the first `count` fragments ready; most units have few, so it is done when needed."""
+        words: list[int] = []
+        for index in range(self._laid_out, count):
             at = min(index * self.room, _PAYLOAD)
-            body.base, body.len = payload_at + at, min(self.room, _PAYLOAD - at)
+            words += (self._headers_at + index * HEADER_BYTES, HEADER_BYTES,
+                      self._payload_at + at, min(self.room, _PAYLOAD - at))
+        first = self._laid_out * _IOVEC_WORDS
+        self._iovec[first:first + len(words)] = array("Q", words)
+        self._laid_out = count
 
     # -- sending ------------------------------------------------------------------------------------------------
 
     def fill(self, receiver: int, counter: int, octets: int, total: int) -> None:
         """Write the headers of a unit of `octets` sealed octets."""
+        if total > self._laid_out:
+            self._lay_out(total)
         self._firsts[:total] = _firsts(total)
         self._receivers[:total] = array("I", (receiver,)) * total
         self._counters[:total] = array("Q", (counter,)) * total
@@ -109,18 +117,18 @@ class Slot:
         if most > limits.MAX_SEGMENTS or self.octets + most * HEADER_BYTES > limits.MAX_DATAGRAM:
             most = min(limits.MAX_SEGMENTS, limits.MAX_DATAGRAM // self.size)
         message.name, message.namelen = name.at, name.length
-        last = self._iovec[2 * self.total - 1]
-        last.len = self.octets - (self.total - 1) * self.room
+        last = self.total * _IOVEC_WORDS - 1
+        self._iovec[last] = self.octets - (self.total - 1) * self.room
         _SEGMENT.pack_into(self._control, 0, 18, SOL_UDP, UDP_SEGMENT, self.size)
         error = 0
         for first in range(0, self.total, most):
             count = min(most, self.total - first)
-            message.iov, message.iovlen = self._iovec_at + first * 2 * _IOVEC_BYTES, 2 * count
+            message.iov, message.iovlen = self._iovec_at + first * _IOVEC_BYTES, 2 * count
             message.controllen = _CONTROL_BYTES if count > 1 else 0
             if sendmsg(descriptor, ctypes.addressof(message), MSG_DONTWAIT) < 0:
                 error = ctypes.get_errno()
                 break
-        last.len = self.room
+        self._iovec[last] = self.room
         return error
 
     def fragment(self, index: int) -> bytes:
@@ -138,7 +146,9 @@ class Slot:
         """
         message = self._message
         message.name, message.namelen = ctypes.addressof(self._name), _NAME_BYTES
-        message.iov = self._iovec_at + first * 2 * _IOVEC_BYTES
+        if self._laid_out < _FRAGMENTS_MOST:
+            self._lay_out(_FRAGMENTS_MOST)
+        message.iov = self._iovec_at + first * _IOVEC_BYTES
         message.iovlen = 2 * (_FRAGMENTS_MOST - first)
         message.controllen = _CONTROL_BYTES
         octets = recvmsg(descriptor, ctypes.addressof(message), MSG_DONTWAIT)

@@ -143,14 +143,13 @@ class SleeveClient:
         with trio.fail_after(2 * limits.HELLO_DEADLINE_S):
             process: trio.Process | None = None
             while True:
-                try:
-                    stream = await trio.open_unix_socket(str(self._config.socket))
-                except OSError:
+                stream = await _try_socket(self._config.socket)
+                if stream is None:
                     if process is None:
                         process = await self._start()
                     elif process.poll() is not None:
                         raise EnvironmentFailure(f"the sleeve ended with status {process.returncode}; its words are "
-                                                 "in the router's log") from None
+                                                 "in the router's log")
                     await trio.sleep(_POLL_S)
                     continue
                 reader = Reader()
@@ -239,13 +238,20 @@ class SleeveClient:
 
 async def end_sleeve(socket: Path) -> None:
     """End the sleeve that listens there, if one does, and wait until it is gone."""
-    try:
-        stream = await trio.open_unix_socket(str(socket))
-    except OSError:
+    stream = await _try_socket(socket)
+    if stream is None:
         return
     with trio.move_on_after(limits.QUIT_DEADLINE_S):
         async with stream:
             await _dismiss(stream)
+
+
+async def _try_socket(path: Path) -> trio.SocketStream | None:
+    """Connect, if anybody listens there."""
+    try:
+        return await trio.open_unix_socket(str(path))
+    except OSError:
+        return None
 
 
 async def _dismiss(stream: trio.SocketStream) -> None:

@@ -155,7 +155,7 @@ class SleeveCore:
     def recover(self, now: float) -> None:
         """Ask for what is missing and due; cheap, for after every burst."""
         for number, inbox in list(self.lacking.items()):
-            if inbox.recovery.is_idle or number not in self.inboxes:
+            if (inbox.recovery.is_idle and not inbox.order) or number not in self.inboxes:
                 del self.lacking[number]
                 continue
             lacks = inbox.recovery.due(now, inbox.peer.quality.rtt_s or 0.0)
@@ -165,7 +165,9 @@ class SleeveCore:
     def deadline(self) -> float:
         """Return when `tick` has something to do next."""
         due = self._agenda[0][0] if self._agenda else FAR
-        return min([due, *(inbox.recovery.deadline() for inbox in self.lacking.values())])
+        if not self.lacking:
+            return due
+        return min(due, *(min(inbox.recovery.deadline(), inbox.order.until) for inbox in self.lacking.values()))
 
     # -- handshakes ---------------------------------------------------------------------------------------------
 

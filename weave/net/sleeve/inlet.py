@@ -117,9 +117,22 @@ class Inlet:
         seen.mark(counter)
         inbox.peer.received += octets
         self._core.opened(inbox, counter, before, address, now)
-        self._deliver(plain, octets)
+        if inbox.recovery.has_gaps or inbox.order:
+            self._in_order(inbox, counter, bytes(plain), now)
+        else:
+            self._deliver(plain, octets)
 
-    def _deliver(self, plain: memoryview, octets: int) -> None:
+    def _in_order(self, inbox: Inbox, counter: int, plain: bytes, now: float) -> None:
+        """Deliver a unit after those before it, as far as they are worth waiting for."""
+        inbox.order.hold(counter, plain, now, inbox.peer.quality.rtt_s or 0.0)
+        self.release(inbox, now)
+
+    def release(self, inbox: Inbox, now: float) -> None:
+        """Deliver what waited long enough."""
+        for unit in inbox.order.release(inbox.recovery.oldest_above(inbox.order.passed), now):
+            self._deliver(unit, len(unit))
+
+    def _deliver(self, plain: Buffer, octets: int) -> None:
         """Write the frames of a unit to the bridge."""
         at = 0
         while at + RECORD_HEAD <= octets:

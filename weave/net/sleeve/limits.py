@@ -84,6 +84,12 @@ NACK_TAIL_S = 0.006
 NACK_GIVE_UP_S = 1.5
 MAX_NACK_ITEMS = 48
 """In one message: it must fit the smallest datagram."""
+HOLD_S = 0.004
+"""How long units wait for an earlier one, beside 1.5 round trips: until it came when it was asked for once."""
+HOLD_MOST_S = 0.1
+HOLD_BYTES = 2 << 20
+RESEND_SMALL = 2048
+"""Units of one datagram kept for the same: 3 MiB."""
 RESEND_RING = 128
 """Sealed units kept for being asked again: 8 MiB, what a gigabit holds in 60 ms."""
 

@@ -34,7 +34,7 @@ def main() -> int:
     try:
         process = Process(socket=given.socket, device=given.device, port=given.port, most=given.most,
                           listen=parse_address(given.listen) if given.listen else None)
-        _go_first()
+        go_first(os.getpid())
         gc.collect()
         gc.freeze()
         process.run()
@@ -44,12 +44,12 @@ def main() -> int:
     return 0
 
 
-def _go_first() -> None:
-    """Take precedence over ordinary processes; where sessions are scheduled as groups, for our group too."""
+def go_first(pid: int) -> None:
+    """Give a process precedence over ordinary ones; where sessions are scheduled as groups, its group too."""
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
     with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(PRIORITY), encoding="ascii")
+        Path(f"/proc/{pid}/autogroup").write_text(str(PRIORITY), encoding="ascii")
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -17,7 +17,7 @@ from weave.net.sleeve.model import Resend
 from weave.net.sleeve.peer import Peer
 from weave.net.sleeve.session import data_nonce
 from weave.net.sleeve.udp import Sockets
-from weave.net.sleeve.wire import TAG_BYTES
+from weave.net.sleeve.wire import HEADER_BYTES, TAG_BYTES
 
 LENGTH = Struct("<I")
 RECORD_HEAD = LENGTH.size
@@ -41,6 +41,7 @@ class Outlet:
         self._ring: list[Slot] = []
         self._turn = 0
         self._kept: dict[tuple[int, int], Slot] = {}
+        self._small: dict[tuple[int, int], bytes] = {}
 
     def pump(self, now: float) -> bool:
         """Send what waits, up to a burst; say whether more may wait."""
@@ -77,7 +78,12 @@ class Outlet:
         if found is None:
             return
         for lack in wish.lacks:
-            slot = self._kept.get((wish.receiver, lack.counter))
+            key = wish.receiver, lack.counter
+            small, slot = self._small.get(key), self._kept.get(key)
+            if small is not None:
+                self.counters["units sent again"] += 1
+                self._sockets.send(small, wish.address)
+                continue
             if slot is None:
                 self.counters["asked for too late"] += 1
                 continue
@@ -106,19 +112,32 @@ class Outlet:
             self.counters["frames for addresses of another family"] += 1
             return
         session, size = inbox.session, peer.sizes.size
-        slot = self._next_slot(size)
-        octets = len(plain) + TAG_BYTES
-        total = -(-octets // slot.room)
-        counter = session.next_unit()
-        slot.fill(session.remote, counter, octets, total)
-        session.sealer.encrypt_into(data_nonce(counter), plain, slot.headers[:16], slot.payload[:octets])
-        self._kept[session.remote, counter] = slot
         peer.sent += len(plain)
+        octets = len(plain) + TAG_BYTES
+        counter = session.next_unit()
+        if octets + HEADER_BYTES <= size:
+            header = session.header(counter, 1)
+            datagram = header + session.sealer.encrypt(data_nonce(counter), plain, header)
+            self._sockets.send(datagram, address)
+            self._keep_small((session.remote, counter), datagram)
+        else:
+            slot = self._next_slot(size)
+            total = -(-octets // slot.room)
+            slot.fill(session.remote, counter, octets, total)
+            session.sealer.encrypt_into(data_nonce(counter), plain, slot.headers[:HEADER_BYTES],
+                                        slot.payload[:octets])
+            self._kept[session.remote, counter] = slot
+            error = slot.send(*found)
+            if error:
+                self._failed(peer, error, now)
         if peer.spoke(now):
             self._core.schedule(peer, now)
-        error = slot.send(*found)
-        if error:
-            self._failed(peer, error, now)
+
+    def _keep_small(self, key: tuple[int, int], datagram: bytes) -> None:
+        """Keep a unit that is one datagram; the oldest goes."""
+        self._small[key] = datagram
+        if len(self._small) > limits.RESEND_SMALL:
+            del self._small[next(iter(self._small))]
 
     def _failed(self, peer: Peer, error: int, now: float) -> None:
         self.counters[f"units not sent: {os.strerror(error)}"] += 1

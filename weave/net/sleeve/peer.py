@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from weave.net.sleeve import limits
 from weave.net.sleeve.handshake import Initiation
 from weave.net.sleeve.model import PeerConfig, PeerStatus
+from weave.net.sleeve.order import Order
 from weave.net.sleeve.path import Quality, SizeSearch
 from weave.net.sleeve.reassembly import Reassembly
 from weave.net.sleeve.recovery import Recovery
@@ -25,13 +26,14 @@ NEVER, FAR = float("-inf"), float("inf")
 class Inbox:
     """What belongs to the receiving side of one session."""
 
-    __slots__ = ("peer", "reassembly", "recovery", "session")
+    __slots__ = ("order", "peer", "reassembly", "recovery", "session")
 
     def __init__(self, peer: "Peer", session: Session) -> None:
         self.peer = peer
         self.session = session
         self.reassembly = Reassembly(session.seen)
         self.recovery = Recovery(session.seen, self.reassembly)
+        self.order = Order()
 
 
 class Peer:

@@ -89,6 +89,14 @@ class Process:
                 inlet.let_go(now)
         if core.deadline() <= now:
             core.tick(now)
+            self._release(core, now)
+
+    def _release(self, core: SleeveCore, now: float) -> None:
+        """Deliver units that waited for others long enough."""
+        inlet = next(iter(self._inlets.values()))
+        for inbox in core.lacking.values():
+            if inbox.order:
+                inlet.release(inbox, now)
 
     def _carry_out(self, core: SleeveCore) -> None:
         assert self._outlet is not None, "made with the core"

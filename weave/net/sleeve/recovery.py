@@ -38,9 +38,13 @@ class Recovery:
         return not self._gaps and not self._reassembly.partial
 
     @property
-    def oldest(self) -> int | None:
-        """Return the lowest counter that may still come."""
-        return min(self._gaps, default=None)
+    def has_gaps(self) -> bool:
+        """Say whether a unit is missing before one that came."""
+        return bool(self._gaps)
+
+    def oldest_above(self, counter: int) -> int | None:
+        """Return the lowest counter above this one that may still come."""
+        return min((gap for gap in self._gaps if gap > counter), default=None)
 
     def arrived(self, counter: int, before: int, now: float) -> None:
         """Note that a unit was authenticated when `before` was the highest counter."""

@@ -66,12 +66,11 @@ class Sockets:
 
     def send(self, datagram: bytes, address: Address) -> None:
         """Send one datagram; one that cannot be sent is lost, as it could be on its way."""
-        found = self.name(address)
-        if found is None:
+        sock = self.by_family.get(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        if sock is None:
             return
-        family = socket.AF_INET if host(address).version == 4 else socket.AF_INET6
         try:
-            self.by_family[family].sendto(datagram, address)
+            sock.sendto(datagram, address)
         except OSError as exc:
             log.debug("datagram not sent", extra=fields(address=address, reason=exc.strerror))
 

@@ -1,0 +1,108 @@
+"""`weave policy`: what people type, and what they get, from a directory and from a running controller."""
+
+import json
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from weave.cli.app import weave
+
+WORLD = """
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {app: web}}, status: {podIP: 10.0.0.1}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: db, namespace: shop, labels: {app: db}}, status: {podIP: 10.0.0.2}}
+"""
+SHUT = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: shut, namespace: shop}
+spec: {podSelector: {matchLabels: {app: db}}, ingress: []}
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "world.yaml").write_text(WORLD)
+    return tmp_path / "policies"
+
+
+def run(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(weave, ["policy", *map(str, words)])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_trace(directory):
+    assert "tcp/5432: allowed" in run("trace", "shop/web", "shop/db", "tcp/5432", "--policy-dir", directory)
+    (directory / "shut.yaml").write_text(SHUT)
+    assert "isolated by NetworkPolicy shop/shut" in run("trace", "shop/web", "shop/db", "--policy-dir", directory)
+    assert not json.loads(run("trace", "shop/web", "shop/db", "--policy-dir", directory, "--json"))["allowed"]
+
+
+def test_table(directory):
+    (directory / "shut.yaml").write_text(SHUT)
+    assert "nothing                  to shop/db" in run("table", "--policy-dir", directory)
+    assert "-" in run("table", "tcp/80", "--policy-dir", directory)
+    assert json.loads(run("table", "--policy-dir", directory, "-o", "json"))[0]["family"] == 4
+
+
+def test_diff(directory, tmp_path):
+    change = tmp_path / "shut.yaml"
+    change.write_text(SHUT)
+    assert "closes  shop/web → shop/db" in run("diff", change, "--policy-dir", directory)
+    (directory / "shut.yaml").write_text(SHUT)
+    assert run("diff", change, "--policy-dir", directory) == "nothing changes\n"
+    change.write_text("")
+    assert "opens   shop/web → shop/db" in run("diff", change, "--replace", "--policy-dir", directory)
+
+
+def test_what_is_not_understood_is_told(directory, tmp_path):
+    change = tmp_path / "odd.yaml"
+    change.write_text(SHUT.replace("ingress: []", "ingress: [{from: [{service: web}]}]"))
+    assert "! shop/shut: spec.ingress[0].from[0]" in run("diff", change, "--policy-dir", directory)
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("{", "cannot be understood"), ("kind: Pod", "without kind or metadata.name")])
+def test_file_that_is_none_is_refused_in_a_line(directory, text, why):
+    (directory / "bad.yaml").write_text(text)
+    assert why in run("table", "--policy-dir", directory, code=1)
+
+
+def test_no_controller_says_what_to_do(tmp_path):
+    assert "--policy-dir" in run("--npc-socket", tmp_path / "none.sock", "table", code=1)
+
+
+def test_running_controller_is_asked(tmp_path):
+    path = tmp_path / "npc.sock"
+    manifests = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop"},
+                  "status": {"podIP": f"10.0.0.{index}"}} for index, name in enumerate(("web", "db"), start=1)]
+    answers = [{"synced": True, "manifests": manifests},
+               {"intact": True, "egress": {"here": True, "allowed": True}, "ingress": {"here": False}}]
+    asked: list[str] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        server = threading.Thread(target=_serve, args=(listener, answers, asked))
+        server.start()
+        told = run("--npc-socket", path, "trace", "shop/web", "shop/db", "udp/53")
+        server.join()
+    assert asked == ["/policy/state", "/policy/kernel?src=10.0.0.1&dst=10.0.0.2&proto=UDP&port=53"]
+    assert "udp/53: allowed" in told
+    assert "  egress: allowed\n  ingress: not decided here" in told
+
+
+def _serve(listener: socket.socket, answers: list[object], asked: list[str]) -> None:
+    for answer in answers:
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(65536).split()[1].decode())
+            body = json.dumps(answer).encode()
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+                               + str(len(body)).encode() + b"\r\nconnection: close\r\n\r\n" + body)

@@ -1,0 +1,77 @@
+"""The manifests: what they ask for is what the programs need, no less and no more."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from weave import __version__
+from weave.kube.options import parse_options
+from weave.kube.registry import NAME
+from weave.npc.source_kubernetes import KINDS
+from weave.settings import parse_settings
+
+DEPLOY = Path(__file__).parents[3] / "deploy" / "kubernetes"
+
+
+@pytest.fixture(scope="module")
+def objects():
+    documents = yaml.safe_load_all((DEPLOY / "weave.yaml").read_text())
+    return {(document["kind"], document["metadata"]["name"]): document for document in documents}
+
+
+@pytest.fixture(scope="module")
+def pod(objects):
+    return objects["DaemonSet", "weave-net"]["spec"]["template"]["spec"]
+
+
+def allowed(rules):
+    return {(group, resource, verb): tuple(rule.get("resourceNames", ())) for rule in rules
+            for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+def test_image_is_that_of_this_version(pod):
+    images = {each["image"] for each in pod["initContainers"] + pod["containers"]}
+    assert images == {f"weave.local/weave:{__version__}"}
+
+
+def test_rights_are_those_that_are_used(objects):
+    rights = allowed(objects["ClusterRole", "weave-net"]["rules"])
+    wanted = {(kind.group, kind.plural, verb) for kind in KINDS for verb in ("get", "list", "watch")}
+    assert rights.keys() == wanted | {("", "nodes/status", "patch"), ("", "events", "create")}
+    record = allowed(objects["Role", "weave-net"]["rules"])
+    assert record == {("", "configmaps", "get"): (NAME,), ("", "configmaps", "update"): (NAME,),
+                      ("", "configmaps", "create"): ()}
+
+
+def test_options_are_understood(objects):
+    options = parse_options(["router"], {**objects["ConfigMap", "weave-net-options"]["data"], "NODE_NAME": "n1"})
+    assert parse_settings(options.router_words(["7a:00:00:00:00:01"]), {}).nickname == "n1"
+
+
+def test_only_what_touches_the_kernel_has_rights_on_it(pod):
+    contexts = {each["name"]: each["securityContext"] for each in pod["containers"]}
+    assert contexts["weave"] == {"privileged": True}
+    for name, added in (("agent", None), ("weave-npc", ["NET_ADMIN", "NET_RAW"])):
+        assert contexts[name]["capabilities"]["drop"] == ["ALL"]
+        assert contexts[name]["capabilities"].get("add") == added
+        assert contexts[name]["allowPrivilegeEscalation"] is False
+
+
+def test_pods_of_every_node_survive_pressure_and_taints(pod):
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert pod["priorityClassName"] == "system-node-critical"
+    assert pod["hostNetwork"] is True
+    mounts = {mount["name"] for each in pod["initContainers"] + pod["containers"] for mount in each["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["volumes"]}
+
+
+@pytest.mark.parametrize("overlay", sorted(path.parent.name for path in DEPLOY.glob("overlays/*/kustomization.yaml")))
+def test_overlays_stand_on_the_base(overlay):
+    directory = DEPLOY / "overlays" / overlay
+    found = yaml.safe_load((directory / "kustomization.yaml").read_text())
+    assert [(directory / each).resolve() for each in found["resources"]] == [DEPLOY]
+    for patch in found.get("patches", ()):
+        data = yaml.safe_load(patch["patch"])["data"]
+        options = parse_options(["router"], {**data, "NODE_NAME": "n1"})
+        assert len(parse_settings(options.router_words(["7a:00:00:00:00:01"]), {}).ranges) == 2

@@ -1,0 +1,72 @@
+"""What the kernel tells is damage only where something of ours is gone or switched off."""
+
+import pytest
+
+from weave.net.netlink.codec import Reply, attribute, u8, u32
+from weave.net.netlink.constants import (
+    AF_BRIDGE,
+    AF_INET,
+    IFF_UP,
+    IFLA_MASTER,
+    NDA_DST,
+    NDA_PROTOCOL,
+    NUD_NOARP,
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELNEIGH,
+    RTM_NEWLINK,
+    RTM_NEWNEIGH,
+)
+from weave.net.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
+from weave.net.notices import NFNL_SUBSYS_NFTABLES, NFTA_TABLE, Ours, is_firewall_damage, is_route_damage
+
+BRIDGE, VXLAN, OTHER = 7, 8, 99
+OURS = Ours(BRIDGE, frozenset({VXLAN}))
+LEARNED, FAILED = 0x02, 0x20
+NFT_MSG_NEWRULE, NFT_MSG_DELRULE, NFT_MSG_DELTABLE = 6, 8, 2
+
+
+def link(kind: int, index: int, flags: int = IFF_UP, master: int = BRIDGE) -> Reply:
+    return Reply(kind, 0, 0, LINK.pack(0, 0, index, flags, 0) + u32(IFLA_MASTER, master))
+
+
+def neighbour(kind: int, family: int, device: int, state: int) -> Reply:
+    return Reply(kind, 0, 0, NEIGHBOUR.pack(family, device, state, 0, 0))
+
+
+def address(kind: int, device: int, protocol: int) -> Reply:
+    """Return a notice of the neighbour table; the kernel marks an entry as failed before it removes it."""
+    body = NEIGHBOUR.pack(AF_INET, device, FAILED, 0, 0)
+    return Reply(kind, 0, 0, body + attribute(NDA_DST, bytes([10, 32, 0, 1])) + u8(NDA_PROTOCOL, protocol))
+
+
+def firewall(kind: int, table: str, subsystem: int = NFNL_SUBSYS_NFTABLES) -> Reply:
+    return Reply(subsystem << 8 | kind, 0, 0, bytes(4) + attribute(NFTA_TABLE, table.encode() + b"\0"))
+
+
+@pytest.mark.parametrize(("notice", "damage"), [
+    (link(RTM_DELLINK, BRIDGE), True), (link(RTM_DELLINK, VXLAN), True), (link(RTM_DELLINK, OTHER), False),
+    (link(RTM_NEWLINK, VXLAN), False), (link(RTM_NEWLINK, VXLAN, flags=0), True),
+    (link(RTM_NEWLINK, VXLAN, master=0), True), (link(RTM_NEWLINK, BRIDGE, master=0), False),
+    (link(RTM_NEWLINK, OTHER, flags=0), False),
+    (Reply(RTM_DELADDR, 0, 0, ADDRESS.pack(AF_INET, 12, 0, 0, BRIDGE)), True),
+    (Reply(RTM_DELADDR, 0, 0, ADDRESS.pack(AF_INET, 12, 0, 0, OTHER)), False),
+    (neighbour(RTM_DELNEIGH, AF_BRIDGE, VXLAN, NUD_NOARP), True),
+    (neighbour(RTM_DELNEIGH, AF_BRIDGE, VXLAN, LEARNED), False),
+    (neighbour(RTM_DELNEIGH, AF_BRIDGE, OTHER, NUD_NOARP), False),
+    (address(RTM_DELNEIGH, BRIDGE, PROTOCOL), True),
+    (address(RTM_DELNEIGH, OTHER, PROTOCOL), False),
+    (address(RTM_DELNEIGH, BRIDGE, 0), False),
+    (neighbour(RTM_NEWNEIGH, AF_BRIDGE, VXLAN, NUD_NOARP), False),
+])
+def test_of_devices_and_entries_only_losses_of_ours_count(notice: Reply, damage: bool) -> None:
+    assert is_route_damage(notice, OURS) is damage
+
+
+@pytest.mark.parametrize(("notice", "damage"), [
+    (firewall(NFT_MSG_DELTABLE, "weave"), True), (firewall(NFT_MSG_DELRULE, "weave_nat"), True),
+    (firewall(NFT_MSG_NEWRULE, "weave"), False), (firewall(NFT_MSG_DELTABLE, "filter"), False),
+    (firewall(NFT_MSG_DELTABLE, "weave", subsystem=1), False),
+])
+def test_of_the_firewall_only_losses_in_our_tables_count(notice: Reply, damage: bool) -> None:
+    assert is_firewall_damage(notice) is damage

@@ -1,0 +1,115 @@
+"""Where pods are: the source's word and the router's put together."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from weave.errors import RemoteError
+from weave.npc.compiler import Local
+from weave.npc.endpoint import GRACE_S, HOST, POD_NAME, POD_NAMESPACE, Endpoint, EndpointBook, read_endpoints
+from weave.npc.model import Cluster, ContainerPort, Key, Pod, Protocol
+from weave.npc.placement import Mode, Placement
+
+ONE, TWO, THREE = (ip_address(f"10.32.0.{number}") for number in (1, 2, 3))
+WEB = Key("x", "web")
+OF_POD = {POD_NAMESPACE: "x", POD_NAME: "web"}
+
+
+def endpoint(container: str, *addresses: object, is_local: bool = True, mac: str = "", **labels: str) -> Endpoint:
+    return Endpoint(mac or f"mac of {container}", container, tuple(map(ip_address, addresses)), is_local, "h1", labels)
+
+
+def raw(**changes: object) -> dict[str, object]:
+    return {"mac": "02:00:00:00:00:01", "container": "c", "interface": "ethwe", "addresses": ["10.32.0.1/12"],
+            "peer": "p", "nickname": "h1", "local": True, "labels": {"app": "web"}, **changes}
+
+
+def test_a_pod_has_the_addresses_of_its_endpoints() -> None:
+    cluster = Cluster({WEB: Pod("x", "web", {}, ())})
+    placed = Placement(Mode.KUBERNETES).place(cluster, [endpoint("c", ONE, **OF_POD)])
+    assert placed.local == Local({WEB: (ONE,)})
+    assert placed.cluster.pods[WEB].addresses == (ONE,)
+
+
+def test_a_pod_that_nobody_told_is_not_admitted() -> None:
+    placed = Placement(Mode.KUBERNETES).place(Cluster(), [endpoint("c", ONE, **OF_POD), endpoint("plain", TWO)])
+    assert placed.local == Local(others=frozenset({TWO}))
+    assert placed.pending == {WEB}
+
+
+def test_pods_of_other_hosts_are_as_the_source_says() -> None:
+    cluster = Cluster({WEB: Pod("x", "web", {}, (TWO,))})
+    placed = Placement(Mode.KUBERNETES).place(cluster, [endpoint("c", ONE, is_local=False, **OF_POD)])
+    assert placed.cluster.pods is cluster.pods
+    assert placed.local == Local()
+
+
+def test_containers_are_pods_with_their_labels_where_nobody_knows_pods() -> None:
+    cluster = Cluster({Key("default", "c"): Pod("default", "c", {}, (), (ContainerPort("web", 80, Protocol.TCP),))})
+    placed = Placement(Mode.CONTAINERS).place(cluster, [
+        endpoint("c", ONE, app="web"), endpoint("c", TWO, mac="second", app="web"),
+        endpoint("far", THREE, is_local=False, **{"weave.local/namespace": "y"}), endpoint(HOST, "10.32.0.9")])
+    assert placed.cluster.pods == {
+        Key("default", "c"): Pod("default", "c", {"app": "web"}, (ONE, TWO), (ContainerPort("web", 80, Protocol.TCP),),
+                                 "h1"),
+        Key("y", "far"): Pod("y", "far", {"weave.local/namespace": "y"}, (THREE,), (), "h1")}
+    assert placed.local == Local({Key("default", "c"): (ONE, TWO)}, frozenset({ip_address("10.32.0.9")}))
+    assert placed.cluster.namespaces["y"].labels == {"kubernetes.io/metadata.name": "y"}
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_what_did_not_change_is_the_same_object(mode: Mode) -> None:
+    placement, cluster = Placement(mode), Cluster({WEB: Pod("x", "web", {}, ())})
+    first = placement.place(cluster, [endpoint("c", ONE, **OF_POD)])
+    second = placement.place(cluster, [endpoint("c", ONE, **OF_POD)])
+    assert second.cluster.pods[WEB] is first.cluster.pods[WEB]
+    assert second.cluster.namespaces is first.cluster.namespaces
+
+
+# Endpoints
+
+def test_endpoints_are_read_as_the_router_tells_them() -> None:
+    generation, [found] = read_endpoints({"generation": 3, "endpoints": [raw()]})
+    assert generation == 3
+    assert found == Endpoint("02:00:00:00:00:01", "c", (ONE,), is_local=True, host="h1", labels={"app": "web"})
+    assert found.key == Key("default", "c")
+
+
+@pytest.mark.parametrize("value", [None, {}, {"endpoints": []}, {"generation": "1", "endpoints": []},
+                                   {"generation": 1, "endpoints": [raw(addresses=["x"])]},
+                                   {"generation": 1, "endpoints": [raw(labels=None)]},
+                                   {"generation": 1, "endpoints": [{}]}, {"generation": 1, "endpoints": ["x"]}])
+def test_answers_that_hold_no_endpoints_are_refused(value: object) -> None:
+    with pytest.raises(RemoteError):
+        read_endpoints(value)
+
+
+def test_other_hosts_endpoints_outlive_a_restart_of_the_router_for_a_while() -> None:
+    book = EndpointBook()
+    near, far = endpoint("near", ONE), endpoint("far", TWO, is_local=False)
+    book.take([near, far])
+    book.restarted(100.0)
+    book.take([])
+    assert book.endpoints(101.0) == [far]
+    assert book.deadline() == 100.0 + GRACE_S
+    assert book.endpoints(100.0 + GRACE_S) == []
+    assert book.deadline() is None
+
+
+def test_what_the_router_tells_anew_counts_at_once() -> None:
+    book = EndpointBook()
+    far = endpoint("far", TWO, is_local=False)
+    book.take([far])
+    book.restarted(100.0)
+    moved = replace(far, addresses=(THREE,))
+    book.take([moved])
+    assert book.endpoints(101.0) == [moved]
+
+
+def test_an_endpoint_that_did_not_change_is_the_same_object() -> None:
+    book = EndpointBook()
+    book.take([endpoint("c", ONE)])
+    [before] = book.endpoints(0.0)
+    book.take([endpoint("c", ONE)])
+    assert book.endpoints(0.0)[0] is before

@@ -1,0 +1,83 @@
+"""Which of the kernel's notices mean that something of ours was removed or altered. Pure.
+
+We change much and remove little, so removals are the sign that is looked for, whoever did it: a look too many after a
+removal of our own costs some milliseconds, a look too few costs packets.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from weave.net.guard import GUARD_TABLE, NAT_TABLE
+from weave.net.netlink.codec import Reply, read_attributes, read_fixed, read_text
+from weave.net.netlink.constants import (
+    AF_BRIDGE,
+    NUD_NOARP,
+    NUD_PERMANENT,
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELNEIGH,
+    RTM_NEWLINK,
+)
+from weave.net.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
+from weave.net.netlink.readings import read_link, read_neighbour
+from weave.net.port_guard import TABLE as PORT_TABLE
+
+NFNL_SUBSYS_NFTABLES = 10
+NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM = 2, 5, 8, 11, 14
+NFTA_TABLE = 1
+"""The name of the table has this number in tables, chains, rules, sets and elements alike."""
+NFGENMSG_BYTES = 4
+_NFT_REMOVALS = frozenset({NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM})
+_OUR_TABLES = frozenset({GUARD_TABLE, NAT_TABLE, PORT_TABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What of the kernel's devices is ours."""
+
+    bridge: int
+    """Index of the bridge."""
+    ports: frozenset[int]
+    """Indexes of the devices on it that lead to other hosts."""
+
+    @property
+    def devices(self) -> frozenset[int]:
+        """Return all of them."""
+        return self.ports | {self.bridge}
+
+
+def is_route_damage(notice: Reply, ours: Ours) -> bool:
+    """Say whether an rtnetlink notice tells that a device, an address or an entry of ours is gone or switched off."""
+    if notice.kind in (RTM_NEWLINK, RTM_DELLINK):
+        return _is_link_damage(notice, ours)
+    if notice.kind == RTM_DELADDR:
+        return read_fixed(ADDRESS, notice.body)[-1] == ours.bridge
+    if notice.kind == RTM_DELNEIGH:
+        return _is_entry_damage(notice, ours)
+    return False
+
+
+def _is_entry_damage(notice: Reply, ours: Ours) -> bool:
+    family, device, state, _, _ = read_fixed(NEIGHBOUR, notice.body)
+    if family == AF_BRIDGE:
+        # What the bridge learned comes and goes by itself; what we wrote is permanent, or not to be asked for.
+        return device in ours.ports and bool(state & (NUD_PERMANENT | NUD_NOARP))
+    if device != ours.bridge:
+        return False
+    found = read_neighbour(notice.body)
+    return found is not None and found.protocol == PROTOCOL
+
+
+def _is_link_damage(notice: Reply, ours: Ours) -> bool:
+    if read_fixed(LINK, notice.body)[2] not in ours.devices:
+        return False  # of a container, and those come by the hundred: not worth a closer look
+    link = read_link(notice.body)
+    fallen = link.index in ours.ports and link.master != ours.bridge
+    return notice.kind == RTM_DELLINK or not link.is_up or fallen
+
+
+def is_firewall_damage(notice: Reply, tables: Collection[str] = _OUR_TABLES) -> bool:
+    """Say whether an nfnetlink notice tells that something in a table of ours is gone."""
+    if notice.kind >> 8 != NFNL_SUBSYS_NFTABLES or notice.kind & 0xFF not in _NFT_REMOVALS:
+        return False
+    return read_text(read_attributes(notice.body, NFGENMSG_BYTES).get(NFTA_TABLE)) in tables

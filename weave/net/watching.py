@@ -1,0 +1,123 @@
+"""Hear from the kernel when somebody removes what is ours, so that it is put back at once.
+
+Two sockets that only listen, one for devices and entries, one for nftables. The notices say that it is time to look,
+not what to do: whoever waits here reads the kernel and repairs the difference. Notices that were lost (the socket
+overran) are a reason to look as well.
+"""
+
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import trio
+
+from weave.errors import EnvironmentFailure
+from weave.logs import fields
+from weave.net.limits import DAMAGE_SETTLES_S, NOTICE_BUFFER_BYTES
+from weave.net.namespace import run_there
+from weave.net.netlink.codec import Reply, split_datagram
+from weave.net.netlink.connection import NetlinkFailure
+from weave.net.netlink.constants import (
+    AF_NETLINK,
+    NETLINK_ADD_MEMBERSHIP,
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    NFNLGRP_NFTABLES,
+    RTNLGRP_IPV4_IFADDR,
+    RTNLGRP_IPV6_IFADDR,
+    RTNLGRP_LINK,
+    RTNLGRP_NEIGH,
+    SOL_NETLINK,
+)
+from weave.net.notices import Ours, is_firewall_damage, is_route_damage
+
+log = logging.getLogger("weave.net")
+
+RECEIVE_BYTES = 1 << 16
+NOTICES_AT_ONCE = 16
+_ROUTE_GROUPS = (RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR)
+
+
+class Watch:
+    """Own the two sockets; `damage` returns when something of ours was removed or altered."""
+
+    def __init__(self, namespace: int | None, ours: Callable[[], Ours]) -> None:
+        """Listen in a network namespace from now on."""
+        self._ours = ours
+        self._route = run_there(namespace, partial(_listen, NETLINK_ROUTE, _ROUTE_GROUPS))
+        self._firewall = run_there(namespace, partial(_listen, NETLINK_NETFILTER, (NFNLGRP_NFTABLES,)))
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._route.close()
+        self._firewall.close()
+
+    async def damage(self) -> None:
+        """Return once something of ours was removed and the storm, if it was one, is over."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hear, self._route, nursery.cancel_scope)
+            nursery.start_soon(self._hear, self._firewall, nursery.cancel_scope)
+        await trio.sleep(DAMAGE_SETTLES_S)
+        for listener in (self._route, self._firewall):
+            _drain(listener)
+
+    async def _hear(self, listener: socket.socket, heard: trio.CancelScope) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            if self._is_damage(listener):
+                heard.cancel()
+                return
+
+    def _is_damage(self, listener: socket.socket) -> bool:
+        """Take what is there, a bounded number of times: one container alone makes a dozen notices."""
+        for _ in range(NOTICES_AT_ONCE):
+            try:
+                notices = split_datagram(listener.recv(RECEIVE_BYTES))
+            except BlockingIOError:
+                return False
+            except OSError as exc:
+                if exc.errno == errno.ENOBUFS:
+                    return True
+                raise NetlinkFailure("hear what changes in the kernel", exc.errno or 0) from exc
+            judge = self._is_route_damage if listener is self._route else is_firewall_damage
+            if any(_judged(judge, notice) for notice in notices):
+                return True
+        return False
+
+    def _is_route_damage(self, notice: Reply) -> bool:
+        return is_route_damage(notice, self._ours())
+
+
+def _judged(judge: Callable[[Reply], bool], notice: Reply) -> bool:
+    """Ask the judge; what a newer kernel lays out in another way is a reason to look, not to fail."""
+    try:
+        return judge(notice)
+    except EnvironmentFailure as exc:
+        log.debug("notice of the kernel not understood", extra=fields(kind=notice.kind, reason=exc))
+        return True
+
+
+def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:
+    listener = socket.socket(AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NOTICE_BUFFER_BYTES)
+        listener.bind((0, 0))
+        for group in groups:
+            listener.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+    except OSError as exc:
+        listener.close()
+        raise NetlinkFailure("listen to what changes in the kernel", exc.errno or 0) from exc
+    return listener
+
+
+def _drain(listener: socket.socket) -> None:
+    with suppress(BlockingIOError):
+        while True:
+            try:
+                listener.recv(RECEIVE_BYTES)
+            except OSError as exc:
+                if exc.errno != errno.ENOBUFS:
+                    raise

@@ -1,0 +1,103 @@
+"""Which pods are on this host, at which addresses: a source's cluster and the router's endpoints put together. Pure.
+
+The router knows the address of a pod before the API server does, and knows it for sure. So a pod of this host has the
+addresses of its endpoints; a pod that the source has not told yet is not admitted at all. Where no source knows pods
+(`Mode.CONTAINERS`), every endpoint of every host is one, and manifests of pods add the names of their ports.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from weave.addresses import IPAddress
+from weave.npc.compiler import Local
+from weave.npc.endpoint import Endpoint
+from weave.npc.manifest import NAME_LABEL
+from weave.npc.model import Cluster, Key, Namespace, Pod
+
+
+class Mode(Enum):
+    """Who knows the pods."""
+
+    KUBERNETES = "kubernetes"
+    CONTAINERS = "containers"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What the compiler needs."""
+
+    cluster: Cluster
+    local: Local
+    pending: frozenset[Key] = frozenset()
+    """Pods of this host that the source has not told yet: closed."""
+
+
+@dataclass(slots=True)
+class Placement:
+    """Put clusters and endpoints together; remembers pods it made, so that equal ones stay the same object."""
+
+    mode: Mode
+    _made: dict[Key, Pod] = field(default_factory=dict)
+    _implied: dict[str, Namespace] = field(default_factory=dict)
+    """Namespaces that no manifest tells of."""
+    _namespaces: tuple[Mapping[str, Namespace], Mapping[str, Namespace]] = ({}, {})
+    """The source's, and the same with those implied."""
+
+    def place(self, cluster: Cluster, endpoints: Sequence[Endpoint]) -> Placed:
+        """Return the cluster with addresses as they are, and what of it is on this host."""
+        return self._kubernetes(cluster, endpoints) if self.mode is Mode.KUBERNETES \
+            else self._containers(cluster, endpoints)
+
+    def _kubernetes(self, cluster: Cluster, endpoints: Sequence[Endpoint]) -> Placed:
+        here: dict[Key, set[IPAddress]] = {}
+        others: set[IPAddress] = set()
+        for endpoint in endpoints:
+            if endpoint.is_local:
+                place = others if endpoint.pod is None else here.setdefault(endpoint.pod, set())
+                place.update(endpoint.addresses)
+        known = {key: _ordered(found) for key, found in here.items() if key in cluster.pods}
+        made = {key: self._keep(key, replace(cluster.pods[key], addresses=addresses))
+                for key, addresses in known.items() if not cluster.pods[key].host_network}
+        self._made = made
+        local = {key: pod.addresses for key, pod in made.items()}
+        pods = {**cluster.pods, **made} if made else cluster.pods
+        return Placed(replace(cluster, pods=pods), Local(local, frozenset(others)),
+                      frozenset(here.keys() - known.keys()))
+
+    def _containers(self, cluster: Cluster, endpoints: Sequence[Endpoint]) -> Placed:
+        groups: dict[Key, list[Endpoint]] = {}
+        others: set[IPAddress] = set()
+        for endpoint in endpoints:
+            if not endpoint.is_host:
+                groups.setdefault(endpoint.key, []).append(endpoint)
+            elif endpoint.is_local:
+                others.update(endpoint.addresses)
+        made = {key: self._keep(key, _container(key, group, cluster.pods.get(key))) for key, group in groups.items()}
+        self._made = made
+        local = {key: made[key].addresses for key, group in groups.items() if any(one.is_local for one in group)}
+        everything = replace(cluster, pods=made, namespaces=self._all_namespaces(cluster, made))
+        return Placed(everything, Local(local, frozenset(others)))
+
+    def _all_namespaces(self, cluster: Cluster, pods: Mapping[Key, Pod]) -> Mapping[str, Namespace]:
+        """Return the namespaces with those that pods imply; the same object as long as they are the same."""
+        missing = sorted({key.namespace for key in pods} - cluster.namespaces.keys())
+        if self._namespaces[0] is not cluster.namespaces or missing != list(self._implied):
+            self._implied = {name: self._implied.get(name) or Namespace(name, {NAME_LABEL: name}) for name in missing}
+            self._namespaces = (cluster.namespaces, {**cluster.namespaces, **self._implied})
+        return self._namespaces[1]
+
+    def _keep(self, key: Key, pod: Pod) -> Pod:
+        known = self._made.get(key)
+        return known if known is not None and known == pod else pod
+
+
+def _container(key: Key, group: Sequence[Endpoint], manifest: Pod | None) -> Pod:
+    labels = {name: value for endpoint in group for name, value in endpoint.labels.items()}
+    addresses = _ordered({address for endpoint in group for address in endpoint.addresses})
+    ports = () if manifest is None else manifest.ports
+    return Pod(key.namespace, key.name, labels, addresses, ports, group[0].host)
+
+
+def _ordered(addresses: set[IPAddress]) -> tuple[IPAddress, ...]:
+    return tuple(sorted(addresses, key=lambda address: (address.version, int(address))))

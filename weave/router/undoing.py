@@ -1,0 +1,45 @@
+"""Undo what was done so far when a later step fails, or when whoever asked is gone."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import outcome
+import trio
+
+from weave.errors import WeaveError
+from weave.logs import fields
+
+log = logging.getLogger("weave.router")
+
+UNDO_DEADLINE_S = 10.0
+
+
+async def together(*jobs: Callable[[], Awaitable[object]]) -> None:
+    """Run jobs at once, all of them to their end; then raise the first failure, alone."""
+    ended: list[outcome.Value[object] | outcome.Error] = []
+
+    async def run(job: Callable[[], Awaitable[object]]) -> None:
+        ended.append(await outcome.acapture(job))
+
+    async with trio.open_nursery() as nursery:
+        for job in jobs:
+            nursery.start_soon(run, job)
+    for end in ended:
+        end.unwrap()
+
+
+@asynccontextmanager
+async def undoing() -> AsyncIterator[AsyncExitStack]:
+    """Give a stack of what undoes the steps so far; it runs when the body fails or is cancelled, and then only."""
+    undo = AsyncExitStack()
+    try:
+        yield undo
+    except BaseException:
+        with trio.move_on_after(UNDO_DEADLINE_S) as scope:
+            scope.shield = True
+            try:
+                await undo.aclose()
+            except WeaveError as exc:
+                log.warning("a step is not undone; the sweep sees to it", extra=fields(reason=exc))
+        raise
