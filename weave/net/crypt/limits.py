@@ -54,6 +54,8 @@ WIREGUARD_OVERHEAD = 80
 """Octets that WireGuard adds over an IPv6 underlay: IP 40, UDP 8, header 16, tag 16. Over IPv4 they are 60."""
 ESP_OVERHEAD = 40
 """Octets that ESP adds at most in transport mode: header 8, IV 8, padding and trailer 2 to 5, tag 16; rounded up."""
+GATHER_S = 0.02
+"""Changes of one burst become one round of messages to WireGuard."""
 TEND_INTERVAL_S = 10.0
 """Between two looks at what the kernel has of all this."""
 MAX_SPI = (1 << 32) - 1

@@ -97,6 +97,7 @@ class SecureLinks:
             entropy=secrets.token_bytes, now=trio.current_time())
         self._trusted: frozenset[IPAddress] = frozenset()
         self._kick = trio.Event()
+        self._wireguard_stale = trio.Event()
 
     @classmethod
     @asynccontextmanager
@@ -155,6 +156,7 @@ class SecureLinks:
             for version in self._sockets.versions:
                 nursery.start_soon(self._receive, version)
             nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._keep_wireguard)
             nursery.start_soon(self._tend)
             if self._ipsec is not None:
                 monitor = run_there(self._namespace, open_monitor)
@@ -235,14 +237,25 @@ class SecureLinks:
                 self.on_changed()
 
     def _settle(self) -> None:
-        """Make policies and WireGuard as the core has them; what the kernel refuses, the core does without."""
+        """Make policies as the core has them, and soon WireGuard, to which no message about keys has to wait."""
         self.gate.want(self._trusted, self._core.protected())
+        self._wireguard_stale.set()
         if self._ipsec is not None:
             policies = want_policies(self._core.steered(), (self._config.datapath.port, self._config.probe_port))
             try:
                 self._ipsec.settle(policies, self._core.kept_ways())
             except EnvironmentFailure as exc:
                 self._refuse(self._core.peers_by(Mode.IPSEC), Mode.IPSEC, exc)
+
+    async def _keep_wireguard(self) -> None:
+        """Keep WireGuard as the core has it; the peers of a start are one change, not a hundred."""
+        while True:
+            await self._wireguard_stale.wait()
+            await trio.sleep(limits.GATHER_S)
+            self._wireguard_stale = trio.Event()
+            self._settle_wireguard()
+
+    def _settle_wireguard(self) -> None:
         wish = self._core.wireguard_wish()
         if self._wireguard is not None and (wish.peers or self._wireguard.exists):
             try:
