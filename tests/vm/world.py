@@ -94,9 +94,11 @@ class Station:
                 await nursery.start(secure.run)
                 nursery.start_soon(self._read_mail)
                 nursery.start_soon(self._program)
-                yield
-                nursery.cancel_scope.cancel()
-            self.secure = None
+                try:
+                    yield
+                finally:
+                    self.secure = None
+                    nursery.cancel_scope.cancel()
 
     def _changed(self) -> None:
         self._stale.set()
@@ -140,8 +142,8 @@ class Station:
         while True:
             await self._stale.wait()
             self._stale = trio.Event()
-            assert self._datapath is not None
-            assert self.secure is not None
+            if self._datapath is None or self.secure is None:
+                return
             await self.secure.settle(())
             link = self.secure.links().get(self.other.peer)
             remotes = [] if link is None or link.vtep is None else [Remote(self.other.peer, link.vtep)]
