@@ -166,6 +166,8 @@ class Slot:
         """Say whether fragments from `first` on are those of the unit of fragment 0, in order."""
         word = self._firsts[0]
         total = word >> 8 & 0xFF
+        if first == 0 and count == 1:
+            return word & 0xFF_00FF == Kind.DATA and total > 0
         return (word & 0xFF_00FF == Kind.DATA and first + count <= total
                 and self._firsts[first:first + count].tobytes() == _firsts(total)[first:first + count].tobytes()
                 and self._same(self._receivers, first, count) and self._same(self._counters, first, count))
