@@ -58,6 +58,8 @@ GATHER_S = 0.02
 """Changes of one burst become one round of messages to WireGuard."""
 TEND_INTERVAL_S = 10.0
 """Between two looks at what the kernel has of all this."""
+GATE_ROUNDS = 6
+"""Each sixth of these looks is at the gate too: that costs a run of `nft`, and the gate is the second line."""
 MAX_SPI = (1 << 32) - 1
 MIN_SPI = 1 << 8
 """Smaller ones are reserved (RFC 4303, 2.1)."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import count
 
 import trio
 
@@ -105,7 +106,7 @@ class SecureLinks:
         """Take over what an earlier router left in the kernel of this, or that, network namespace."""
         async with AsyncExitStack() as stack:
             netlink = stack.enter_context(run_there(netns, Netlink))
-            sockets = run_there(netns, lambda: ProbeSockets(config.probe_port))
+            sockets = run_there(netns, lambda: ProbeSockets(config.probe_port, wanted=config.ability.overhead > 0))
             stack.enter_context(closing(sockets))
             links = cls(config, netlink, netns, sockets)
             for owned in (links._wireguard, links._ipsec):
@@ -192,9 +193,10 @@ class SecureLinks:
 
     async def _tend(self) -> None:
         """Look at the kernel now and then, and put back what somebody else removed."""
-        while True:
+        for round_ in count(1):
             await trio.sleep(limits.TEND_INTERVAL_S)
-            self.gate.doubt()
+            if round_ % limits.GATE_ROUNDS == 0:
+                self.gate.doubt()
             self._settle()
             if self._ipsec is not None:
                 try:
