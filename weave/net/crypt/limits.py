@@ -33,6 +33,8 @@ MAX_RETRY_S = 120.0
 """How long a tunnel that failed is left alone before it is tried again, doubling in between."""
 STEADY_S = 60.0
 """A tunnel that was proven for so long is tried again soon when it fails; one that flaps is not."""
+LOSS_WEIGHT = 1 / 32
+"""Of one probe in the share of those lost: about the last minute counts."""
 PROBE_INTERVAL_S = 2.0
 """Between probes of a tunnel in use; with 100 peers that is 50 small packets a second."""
 REFUSED_S = 60.0
