@@ -245,3 +245,12 @@ def test_a_service_is_judged_by_the_pod_behind_it(open_network: Controllers, ser
     open_network.set(policy("web", "web", ingress=[], egress=[]))
     assert not connects("shop")
     assert connects("web"), "a pod reaches itself by its service"
+
+
+def test_a_bridge_that_hides_its_packets_is_set_right(open_network: Controllers, addresses: dict[str, str]) -> None:
+    world = open_network.world
+    open_network.set(policy("web", "web", ingress=[]))
+    world.inside("h1", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0")
+    world.until(lambda: world.inside("h1", "sysctl", "-n", "net.bridge.bridge-nf-call-iptables").strip(),
+                lambda value: value == "1", "nobody set the sysctl")
+    assert not world.reaches("shop", addresses["web"])

@@ -271,6 +271,26 @@ def test_two_hosts_behind_address_translators_find_each_other_through_a_third(ne
     net.until(lambda: net.reaches("c2", addresses["c3"]), bool, "c3 is not reached without translators")
 
 
+def test_traffic_goes_through_a_third_host_where_two_cannot_reach_each_other(net: World) -> None:
+    addresses = names_of(net.report("h1"))
+
+    def way(report) -> str:
+        return next(row["Address"] for row in report["Links"] if row["NickName"] == "h3")
+
+    net.lab.cut("h1", "h3")
+    try:
+        net.wait("h1", lambda seen: way(seen) == "via h2", "does not reach h3 through h2", deadline_s=30.0)
+        net.until(lambda: net.reaches("c1", addresses["c3"]), bool, "c3 is not reached through h2")
+        with probes.background(net.lab, "c3", sys.executable, "-ISc", probes.ECHO, "7000"):
+            net.until(lambda: net.lab.execute("c1", sys.executable, "-ISc", TRANSFER, addresses["c3"], MARK),
+                      lambda done: done.returncode == 0, "no TCP through h2")
+    finally:
+        net.lab.heal()
+    net.wait("h1", lambda seen: way(seen) == "198.51.100.3:6783", "does not reach h3 directly again", deadline_s=30.0)
+    net.until(lambda: net.reaches("c1", addresses["c3"]), bool, "c3 is not reached directly")
+    net.connected(*HOSTS, deadline_s=30.0)
+
+
 TRANSLATOR = """
 table ip translator {{
   chain leaving {{

@@ -83,28 +83,32 @@ class Enforcer:
 
     async def keep(self) -> None:
         """Restore what somebody else changes; never returns."""
-        with Watch() as watch:
-            while True:
-                heard = False
-                with trio.move_on_after(LOOK_INTERVAL_S):
-                    await watch.foreign_change(self._ports)
-                    heard = True
-                await self._repair(heard=heard)
-                if heard:
-                    await trio.sleep(RESTORE_PAUSE_S)
-
-    async def _repair(self, *, heard: bool) -> None:
-        async with self._lock:
-            if self._wanted is None or (not heard and self.is_intact()):
-                return
-            log.warning("our nftables tables are not as we left them; loading them again")
-            self.figures.repairs += 1
-            self.loaded = None
+        while True:
             try:
-                prepare_bridge()
-                await self._settle(self._wanted)
+                with Watch() as watch:
+                    await self._watch(watch)
             except EnvironmentFailure as exc:
-                log.error("cannot enforce policy; trying again", extra=fields(reason=exc))  # noqa: TRY400
+                log.error("cannot look after our rules; trying again", extra=fields(reason=exc))  # noqa: TRY400
+            await trio.sleep(LOOK_INTERVAL_S)
+
+    async def _watch(self, watch: Watch) -> None:
+        while True:
+            heard = False
+            with trio.move_on_after(LOOK_INTERVAL_S):
+                await watch.foreign_change(self._ports)
+                heard = True
+            async with self._lock:
+                prepare_bridge()
+                if self._wanted is not None and (heard or not self.is_intact()):
+                    await self._repair(self._wanted)
+            if heard:
+                await trio.sleep(RESTORE_PAUSE_S)
+
+    async def _repair(self, wanted: Ruleset) -> None:
+        log.warning("our nftables tables are not as we left them; loading them again")
+        self.figures.repairs += 1
+        self.loaded = None
+        await self._settle(wanted)
 
     async def _settle(self, ruleset: Ruleset) -> None:
         try:
@@ -154,6 +158,7 @@ def prepare_bridge(root: Path = Path("/proc/sys/net/bridge"), probe: Callable[[]
         try:
             if (root / name).read_text().strip() != "1":
                 (root / name).write_text("1")
+                log.info("the bridge shows its packets to the rules now", extra=fields(sysctl=f"net.bridge.{name}"))
         except OSError as exc:
             raise EnvironmentFailure(f"cannot set net.bridge.{name}: {exc.strerror}; load the module br_netfilter and "
                                      "run as root, for without it no rule sees traffic within a host") from exc

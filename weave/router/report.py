@@ -116,13 +116,18 @@ def endpoint_reports(local: Iterable[Endpoint], remote: Iterable[Endpoint], nick
 def link_reports(links: Iterable[LinkDecision], ways: Mapping[str, PeerStatus],
                  tunnels: Mapping[PeerName, TunnelQuality], mtu: int) -> list[LinkReport]:
     """Return how container traffic travels to each peer; `ways` is what the sleeve says of those that are its own."""
-    return [_link(link, ways.get(link.peer) if link.mode == MODE_SLEEVE else None, tunnels.get(link.peer), mtu)
-            for link in links]
+    known = list(links)
+    nicknames = {str(link.peer): link.nickname for link in known}
+    return [_link(link, ways.get(link.peer) if link.mode == MODE_SLEEVE else None, tunnels.get(link.peer), nicknames,
+                  mtu) for link in known]
 
 
-def _link(link: LinkDecision, way: PeerStatus | None, tunnel: TunnelQuality | None, mtu: int) -> LinkReport:
+def _link(link: LinkDecision, way: PeerStatus | None, tunnel: TunnelQuality | None, nicknames: Mapping[str, str],
+          mtu: int) -> LinkReport:
     address = str(link.address) if link.address is not None else ""
-    if way is not None and way.address is not None:
+    if way is not None and way.helper:
+        address = f"via {nicknames.get(way.helper) or way.helper}"
+    elif way is not None and way.address is not None:
         host, port = way.address
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     reason = link.reason

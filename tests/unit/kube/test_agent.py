@@ -55,12 +55,15 @@ class Scene:
     async def playing(self, *, has_npc=True):
         if has_npc:
             (self.path / "npc.sock").touch()
-        async with serving(self.cluster) as server, trio.open_nursery() as nursery:
+        async with (
+            serving(self.cluster) as server,
+            open_client(ApiConfig(server.url, AUTHORITY), "tests") as client,
+            trio.open_nursery() as nursery,
+        ):
             await nursery.start(partial(serve, self.control, self.path / "weave.sock"))
-            async with open_client(ApiConfig(server.url, AUTHORITY), "tests") as client:
-                nursery.start_soon(Agent(self.options, client, Random(1)).run)
-                yield
-                nursery.cancel_scope.cancel()
+            nursery.start_soon(Agent(self.options, client, Random(1)).run)
+            yield
+            nursery.cancel_scope.cancel()
 
 
 @pytest.fixture

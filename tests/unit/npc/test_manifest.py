@@ -246,6 +246,13 @@ def test_cluster_policy():
     assert found.problems == ()
 
 
+def test_the_next_version_of_the_api_is_read_alike():
+    spec = {"tier": "Baseline", "priority": 1, "subject": {"namespaces": {}}}
+    one, other = (parse({"apiVersion": f"policy.networking.k8s.io/{version}", "kind": "ClusterNetworkPolicy",
+                         "metadata": {"name": "p"}, "spec": spec}) for version in ("v1alpha2", "v1beta1"))
+    assert one == other
+
+
 def test_named_port_of_a_cluster_policy_has_the_protocol_of_the_pods_port():
     found = the_rule({"action": "Accept", "to": [{"namespaces": {}}], "protocols": [{"destinationNamedPort": "web"}]})
     assert found.ports == (NamedPort(None, "web"),)

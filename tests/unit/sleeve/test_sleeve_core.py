@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.unit.sleeve.wires import PORT, PSK, Net, place
+from tests.unit.sleeve.wires import PORT, PSK, Net, key_pair, place
 from weave.net.sleeve import limits
 from weave.net.sleeve.keys import sleeve_psk
-from weave.net.sleeve.wire import INITIATION_BYTES, Kind
+from weave.net.sleeve.wire import INITIATION_BYTES, RELAY_HEAD, Key, Kind, short
 
 OTHER_PSK = sleeve_psk(b"o" * 32)
 
@@ -280,3 +280,68 @@ def test_an_initiation_played_again_is_not_answered() -> None:
         net.hosts["b"].take(first, ("198.51.100.66", 1), net.now)
     net.run(0.01)
     assert not [to for _, to, _ in net.seen[before:] if to == ("198.51.100.66", 1)]
+
+
+def cut(net: Net, a: str, b: str) -> None:
+    """Let a and b not hear each other."""
+    apart = {place(a), place(b)}
+    net.drop = lambda source, to, _: {source, to} == apart
+
+
+#    a ──┐    ┌── c         a and c cannot reach each other, both reach b
+#        └─ b ┘
+
+def test_frames_go_through_a_third_where_there_is_no_direct_way_and_directly_again() -> None:
+    net = Net("abc")
+    cut(net, "a", "c")
+    net.run(10.0)
+    assert net.hosts["a"].core.peers["c"].helper == "b"
+    assert net.hosts["c"].core.peers["a"].helper == "b"
+    sent = [b"%d." % number * 3000 for number in range(20)]
+    for plain in sent:
+        net.unit("a", "c", plain)
+        net.run(0.01)
+    assert net.hosts["c"].received == sent
+    assert net.hosts["b"].received == [], "b cannot read what it passes on"
+    net.drop = lambda *_: False
+    net.run(2 * limits.DIRECT_AGAIN_S)
+    assert net.hosts["a"].core.peers["c"].helper is None
+    assert net.hosts["c"].core.peers["a"].helper is None
+    net.unit("c", "a", b"directly")
+    net.run(0.1)
+    assert net.hosts["a"].received == [b"directly"]
+
+
+def test_a_way_that_breaks_is_replaced_by_one_through_a_third() -> None:
+    net = Net("abc")
+    net.run(3.0)
+    cut(net, "a", "c")
+    for number in range(100):
+        net.unit("a", "c", b"%d" % number)
+        net.run(0.1)
+    assert b"99" in net.hosts["c"].received
+    assert net.hosts["a"].core.peers["c"].helper == "b"
+
+
+def test_full_fragments_fit_through_a_third() -> None:
+    net = Net("abc")
+    net.run(1.0)
+    apart = {place("a"), place("c")}
+    net.drop = lambda source, to, datagram: {source, to} == apart or len(datagram) > 1472
+    net.run(60.0)
+    assert net.hosts["a"].core.peers["c"].sizes.size == 1452
+    net.unit("a", "c", b"large" * 5000)
+    net.run(0.1)
+    assert net.hosts["c"].received == [b"large" * 5000]
+
+
+def test_strangers_have_nothing_passed_on() -> None:
+    net = Net("abc")
+    net.run(1.0)
+    b = net.hosts["b"]
+    to, origin = (short(Key(key_pair(name).public)) for name in "ca")
+    for source, claimed in ((("198.51.100.66", 1), origin), (place("c"), origin), (place("a"), b"x" * 8)):
+        assert b.core.relayed(RELAY_HEAD.pack(Kind.RELAYED, 1, to, claimed) + b"payload", source) is None
+    assert b.core.relayed(RELAY_HEAD.pack(Kind.RELAYED, 0, to, origin) + b"payload", place("a")) is None
+    assert b.core.relayed(RELAY_HEAD.pack(Kind.RELAYED, 1, to, origin), place("a")) is None
+    assert not b.core.effects

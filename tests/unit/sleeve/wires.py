@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from weave.net.sleeve.core import SleeveCore
 from weave.net.sleeve.keys import sleeve_psk
 from weave.net.sleeve.model import Effect, Notice, PeerConfig, Resend, Send
-from weave.net.sleeve.peer import Inbox
+from weave.net.sleeve.peer import Inbox, Peer
 from weave.net.sleeve.wire import HEADER, HEADER_BYTES, Address, Key, Kind, SleeveError, fragments_of
 from weave.noise.keys import KeyPair
 
@@ -58,6 +58,11 @@ class Host:
         return [(datagram, there.address) for datagram in datagrams]
 
     def take(self, datagram: bytes, source: Address, now: float) -> None:
+        if datagram and datagram[0] == Kind.RELAYED:
+            passed_on = self.core.relayed(datagram, source)
+            if passed_on is not None:
+                self.take(*passed_on, now)
+            return
         if not datagram or datagram[0] != Kind.DATA or len(datagram) <= HEADER_BYTES:
             self.core.datagram(datagram, source, now)
             return
@@ -118,7 +123,7 @@ class Net:
     def unit(self, name: str, peer: str, plain: bytes) -> None:
         host = self.hosts[name]
         for datagram, to in host.unit(peer, plain, self.now):
-            self.send(host, datagram, to)
+            self.pass_to(host, host.core.peers[peer], datagram, to)
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -151,12 +156,21 @@ class Net:
                 self.send(host, datagram, address)
             case Notice():
                 host.notices.append(effect)
-            case Resend(receiver, lacks, address):
+            case Resend(peer, receiver, lacks, address):
                 for lack in lacks:
                     datagrams = host.kept.get((receiver, lack.counter), [])
                     for index, datagram in enumerate(datagrams):
                         if not lack.missing or lack.missing >> index & 1:
-                            self.send(host, datagram, address)
+                            self.pass_to(host, peer, datagram, address)
+
+    def pass_to(self, host: Host, peer: Peer, datagram: bytes, address: Address) -> None:
+        """Send what the shell sends, directly or through another."""
+        before = len(host.core.effects)
+        host.core.send(peer, datagram, address)
+        if len(host.core.effects) > before:
+            effect = host.core.effects.pop()
+            assert isinstance(effect, Send)
+            self.send(host, effect.datagram, effect.address)
 
     def established(self, name: str, peer: str) -> bool:
         return self.hosts[name].core.peers[peer].is_established

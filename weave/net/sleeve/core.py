@@ -24,6 +24,8 @@ from weave.net.sleeve.wire import (
     COOKIE_HEAD,
     HEADER,
     HEADER_BYTES,
+    RELAY_BYTES,
+    RELAY_HEAD,
     TAG_BYTES,
     Address,
     Ask,
@@ -37,10 +39,15 @@ from weave.net.sleeve.wire import (
     SleeveError,
     decode_control,
     encode_control,
+    helper_of,
+    short,
+    via,
 )
 from weave.noise.keys import KeyPair
 
 _LARGEST_NUMBER = 0xFFFF_FFFF
+LOSSY = 0.05
+"""A helper that loses more than this share of probes comes after all others."""
 
 
 class SleeveCore:
@@ -56,8 +63,12 @@ class SleeveCore:
         self.peers: dict[str, Peer] = {}
         self._agenda: list[tuple[float, str]] = []
         self._by_key: dict[Key, Peer] = {}
+        self._by_short: dict[bytes, Peer] = {}
+        self._at: dict[Address, Peer] = {}
+        """Who was last heard from where; who uses it looks whether that still holds."""
         self._initiations: dict[int, Peer] = {}
         self._static = static
+        self._short = short(Key(static.public))
         self._random = random
         self._most = most
         self._door = Door(random)
@@ -84,6 +95,7 @@ class SleeveCore:
                 peer = None
             if peer is None:
                 peer = self.peers[name] = self._by_key[config.key] = Peer(config, self._most)
+                self._by_short[short(config.key)] = peer
                 peer.handshake_at = now
             elif peer.config != config:
                 peer.config = config
@@ -139,7 +151,10 @@ class SleeveCore:
     def _tend(self, peer: Peer, now: float) -> None:
         self._expire(peer, now)
         if peer.wants_handshake(now) and peer.handshake_at <= now:
-            self._begin(peer, now)
+            self._begin(peer, now, [*peer.candidates(), *self._relays(peer)])
+        elif peer.helper is not None and peer.direct_at <= now:
+            peer.direct_at = now + limits.DIRECT_AGAIN_S
+            self._begin(peer, now, [place for place in peer.candidates() if helper_of(place) is None])
         if peer.probe_due(now) <= now:
             self._probe(peer, now)
         if peer.is_established:
@@ -171,7 +186,7 @@ class SleeveCore:
 
     # -- handshakes ---------------------------------------------------------------------------------------------
 
-    def _begin(self, peer: Peer, now: float) -> None:
+    def _begin(self, peer: Peer, now: float, places: Sequence[Address]) -> None:
         peer.next_attempt(now, self._random(1)[0] / 255)
         cookie = peer.cookie if now < peer.cookie_until else None
         initiation = handshake.initiate(
@@ -180,7 +195,8 @@ class SleeveCore:
         for number in peer.keep(initiation):
             del self._initiations[number]
         self._initiations[initiation.local] = peer
-        self.effects += [Send(initiation.datagram, address) for address in peer.candidates()]
+        for address in places:
+            self.send(peer, initiation.datagram, address)
         if peer.attempts > 2 and now - peer.asked_at >= limits.ASK_INTERVAL_S:
             self._ask_for(peer, now)
 
@@ -193,8 +209,9 @@ class SleeveCore:
             case Verdict.REFUSE:
                 raise SleeveError("an initiation came twice, or too many came")
             case Verdict.COOKIE:
-                reply = self._door.cookie_for(self._tag_keys[number], first, sender, address, now)
-                self.effects.append(Send(reply, address))
+                if helper_of(address) is None:
+                    reply = self._door.cookie_for(self._tag_keys[number], first, sender, address, now)
+                    self.effects.append(Send(reply, address))
             case Verdict.SERVE:
                 self._serve(data, self._psks[number], address, now)
             case other:
@@ -208,8 +225,8 @@ class SleeveCore:
         response, session = handshake.respond(opened, psk, local=self._number(), now=now)
         self._drop(peer.next)
         peer.next = self._add(peer, session)
-        self.effects.append(Send(response, address))
-        if not peer.is_established and address not in peer.hints:
+        self.send(peer, response, address)
+        if not peer.is_established and address not in peer.hints and helper_of(address) is None:
             peer.hints = (address, *peer.hints)[:limits.MAX_HINTS]
         self.schedule(peer, now)
 
@@ -248,6 +265,8 @@ class SleeveCore:
         else:
             self._drop(peer.promote(inbox))
         peer.heard(address, now, is_newest=True)
+        self._at[address] = peer
+        peer.direct_at = now + limits.DIRECT_AGAIN_S
         if is_new:
             self.effects.append(Notice(peer.config.name, "established", address))
         self.schedule(peer, now)
@@ -293,11 +312,12 @@ class SleeveCore:
         match message:
             case Probe():
                 inbox.reassembly.reach = max(inbox.reassembly.reach, message.sent)
-                self._say(peer, Echo(size, message.number, address), inbox)
+                seen_at = None if helper_of(address) is not None else address
+                self._say(peer, Echo(size, message.number, seen_at), inbox)
             case Echo():
                 self._echoed(peer, message, now)
             case Nack(lacks):
-                self.effects.append(Resend(inbox.session.remote, lacks, address))
+                self.effects.append(Resend(peer, inbox.session.remote, lacks, address))
             case Ask(key):
                 self._introduce(peer, key, inbox)
             case Hint(key, place):
@@ -312,9 +332,10 @@ class SleeveCore:
     def _introduce(self, asker: Peer, key: Key, inbox: Inbox) -> None:
         """Tell two peers of each other, so that both open their address translators at once."""
         wanted = self._by_key.get(key)
-        if wanted is None or wanted is asker or not wanted.is_established or asker.address is None:
+        if wanted is None or wanted is asker or not self._is_direct(wanted) or not self._is_direct(asker):
             return
         assert wanted.address is not None, "an established peer has an address"
+        assert asker.address is not None, "an established peer has an address"
         self._say(asker, Hint(key, wanted.address), inbox)
         self._say(wanted, Hint(asker.config.key, asker.address))
 
@@ -330,7 +351,7 @@ class SleeveCore:
     def _ask_for(self, peer: Peer, now: float) -> None:
         peer.asked_at = now
         helpers = [self.peers[name] for name in sorted(self.peers)
-                   if self.peers[name].is_established and self.peers[name] is not peer]
+                   if self._is_direct(self.peers[name]) and self.peers[name] is not peer]
         for helper in helpers[:limits.MAX_HELPERS]:
             self._say(helper, Ask(peer.config.key))
 
@@ -353,6 +374,53 @@ class SleeveCore:
         for size in peer.sizes.candidates(now):
             self._say(peer, Probe(size, 0, 0), size=size)
 
+    # -- through others ----------------------------------------------------------------------------------------
+
+    def send(self, peer: Peer, datagram: bytes, address: Address) -> None:
+        """Send a datagram to a peer at an address, which may be that of somebody who passes it on."""
+        name = helper_of(address)
+        if name is None:
+            self.effects.append(Send(datagram, address))
+            return
+        helper = self.peers.get(name)
+        if helper is not None and self._is_direct(helper):
+            assert helper.address is not None, "an established peer has an address"
+            head = RELAY_HEAD.pack(Kind.RELAYED, 1, short(peer.config.key), self._short)
+            self.effects.append(Send(head + datagram, helper.address))
+
+    def relayed(self, data: bytes, address: Address) -> tuple[bytes, Address] | None:
+        """Take in a relayed datagram: return what it holds and from where, where it is for us; else pass it on.
+
+        Only what comes from where a peer was last authenticated is looked at, and one that is passed on must name that
+        peer as its origin. It grows by nothing, and it goes to one peer, directly: relaying amplifies nothing.
+        """
+        sender = self._at.get(address)
+        if len(data) <= RELAY_BYTES or sender is None or sender.address != address or data[RELAY_BYTES] == Kind.RELAYED:
+            self.refused["relayed datagrams of strangers"] += 1
+            return None
+        _, hops, to, origin = RELAY_HEAD.unpack_from(data)
+        if to == self._short:
+            return data[RELAY_BYTES:], via(sender.config.name)
+        target = self._by_short.get(to)
+        if not hops or target is None or not self._is_direct(target) or origin != short(sender.config.key):
+            self.refused["relayed datagrams that lead nowhere"] += 1
+            return None
+        assert target.address is not None, "an established peer has an address"
+        self.effects.append(Send(RELAY_HEAD.pack(Kind.RELAYED, hops - 1, to, origin) + data[RELAY_BYTES:],
+                                 target.address))
+        return None
+
+    def _relays(self, peer: Peer) -> list[Address]:
+        """Return the helpers to try, the nearest first, once a peer could not be found directly for a while."""
+        if peer.attempts < limits.RELAY_AFTER_ATTEMPTS:
+            return []
+        helpers = [other for other in self.peers.values() if other is not peer and self._is_direct(other)]
+        helpers.sort(key=lambda other: (other.quality.loss > LOSSY, other.quality.rtt_s or FAR, other.config.name))
+        return [via(helper.config.name) for helper in helpers[:limits.MAX_RELAYS]]
+
+    def _is_direct(self, peer: Peer) -> bool:
+        return peer.is_established and peer.helper is None and peer.quality.lost_in_row < limits.PROBES_LOST
+
     # -- small things -------------------------------------------------------------------------------------------
 
     def _heard(self, inbox: Inbox, address: Address, now: float, *, is_newest: bool) -> None:
@@ -360,14 +428,15 @@ class SleeveCore:
         if inbox is peer.next:
             self._establish(peer, inbox, address, now)
             self._probe(peer, now)
-        elif peer.heard(address, now, is_newest=is_newest):
+        elif peer.heard(address, now, is_newest=is_newest and (helper_of(address) is None or inbox is peer.current)):
+            self._at[address] = peer
             self.effects.append(Notice(peer.config.name, "moved", address))
 
     def _say(self, peer: Peer, message: Control, inbox: Inbox | None = None, *, size: int = 0) -> None:
         through = inbox or peer.current
         if through is None or peer.address is None:
             return
-        self.effects.append(Send(through.session.seal_control(encode_control(message), size), peer.address))
+        self.send(peer, through.session.seal_control(encode_control(message), size), peer.address)
 
     def _number(self) -> int:
         """Draw a number that nobody could have foreseen and that is free."""
@@ -393,6 +462,7 @@ class SleeveCore:
         peer = self.peers.pop(name)
         if self._by_key.get(peer.config.key) is peer:
             del self._by_key[peer.config.key]
+            del self._by_short[short(peer.config.key)]
         self._forget_initiations(peer)
         for inbox in peer.inboxes():
             self._drop(inbox)

@@ -156,11 +156,15 @@ class Inlet:
         arrived = slot.linear(self._held, octets)
         self.let_go(now)
         for at in range(0, len(arrived), size):
-            datagram = arrived[at:at + size]
-            if datagram[0] == Kind.DATA:
-                self._fragment(datagram, address, now)
-            else:
-                self._core.datagram(datagram, address, now)
+            self._dispatch(arrived[at:at + size], address, now)
+
+    def _dispatch(self, datagram: bytes, address: Address, now: float) -> None:
+        if datagram[0] == Kind.DATA:
+            self._fragment(datagram, address, now)
+        elif datagram[0] != Kind.RELAYED:
+            self._core.datagram(datagram, address, now)
+        elif (passed_on := self._core.relayed(datagram, address)) is not None:
+            self._dispatch(*passed_on, now)
 
     def _fragment(self, datagram: bytes, address: Address, now: float) -> None:
         if len(datagram) <= HEADER_BYTES:

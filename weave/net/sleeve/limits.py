@@ -36,6 +36,13 @@ ASK_INTERVAL_S = 5.0
 """How often others are asked where a peer is that does not answer."""
 MAX_HELPERS = 3
 
+RELAY_AFTER_ATTEMPTS = 3
+"""Handshakes that found nobody, until others are asked to pass them on."""
+MAX_RELAYS = 2
+"""Helpers tried at a time for one peer."""
+DIRECT_AGAIN_S = 5.0
+"""How often a peer that is reached through another is looked for directly."""
+
 # --- liveness ---------------------------------------------------------------------------------------------------
 PROBE_BUSY_S = 2.0
 """Between two probes of a peer with which frames are exchanged."""

@@ -172,7 +172,8 @@ def _plain(message: Message) -> dict[str, Plain]:
             return {"t": "status", "counters": dict(counters), "peers": [
                 {"name": peer.name, "up": peer.established, "at": None if peer.address is None else [*peer.address],
                  "rtt": -1 if peer.rtt_s is None else round(peer.rtt_s * _MICRO),
-                 "loss": round(peer.loss * _MICRO), "size": peer.size, "out": peer.sent, "in": peer.received}
+                 "loss": round(peer.loss * _MICRO), "size": peer.size, "out": peer.sent, "in": peer.received,
+                 "via": peer.helper}
                 for peer in peers]}
 
 
@@ -200,4 +201,5 @@ def _status(row: object) -> PeerStatus:
         expect_str(values.get("name"), "a name"), values.get("up") is True,
         None if place is None else _address(place), None if rtt < 0 else rtt / _MICRO,
         expect_int(values.get("loss"), "a loss") / _MICRO, expect_int(values.get("size"), "a size"),
-        expect_int(values.get("out"), "octets"), expect_int(values.get("in"), "octets"))
+        expect_int(values.get("out"), "octets"), expect_int(values.get("in"), "octets"),
+        expect_str(values.get("via"), "a name"))

@@ -1,8 +1,12 @@
 """What the router tells the sleeve, what the sleeve tells the router, and what its core wants done: values only."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from weave.net.sleeve.wire import Address, Key, Lack
+
+if TYPE_CHECKING:
+    from weave.net.sleeve.peer import Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class PeerStatus:
     sent: int
     received: int
     """Octets of frames."""
+    helper: str = ""
+    """The peer that passes everything on, where there is no direct way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Send:
 class Resend:
     """Send fragments of units of a session again, where they are still kept."""
 
+    peer: "Peer"
     receiver: int
     lacks: tuple[Lack, ...]
     address: Address

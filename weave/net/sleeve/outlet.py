@@ -17,7 +17,7 @@ from weave.net.sleeve.model import Resend
 from weave.net.sleeve.peer import Peer
 from weave.net.sleeve.session import data_nonce
 from weave.net.sleeve.udp import Sockets
-from weave.net.sleeve.wire import HEADER_BYTES, TAG_BYTES
+from weave.net.sleeve.wire import HEADER_BYTES, TAG_BYTES, helper_of
 
 LENGTH = Struct("<I")
 RECORD_HEAD = LENGTH.size
@@ -74,26 +74,24 @@ class Outlet:
 
     def resend(self, wish: Resend) -> None:
         """Send again what a peer lacks, where it is still kept."""
-        found = self._sockets.name(wish.address)
-        if found is None:
-            return
+        found = None if helper_of(wish.address) is not None else self._sockets.name(wish.address)
         for lack in wish.lacks:
             key = wish.receiver, lack.counter
             small, slot = self._small.get(key), self._kept.get(key)
             if small is not None:
                 self.counters["units sent again"] += 1
-                self._sockets.send(small, wish.address)
+                self._core.send(wish.peer, small, wish.address)
                 continue
             if slot is None:
                 self.counters["asked for too late"] += 1
                 continue
             self.counters["units sent again"] += 1
-            if not lack.missing:
+            if not lack.missing and found is not None:
                 slot.send(*found)
                 continue
             for index in range(slot.total):
-                if lack.missing >> index & 1:
-                    self._sockets.send(slot.fragment(index), wish.address)
+                if not lack.missing or lack.missing >> index & 1:
+                    self._core.send(wish.peer, slot.fragment(index), wish.address)
 
     def _dispatch(self, target: Peer | None, plain: memoryview, now: float) -> None:
         if target is not EVERYBODY:
@@ -107,8 +105,9 @@ class Outlet:
         if inbox is None or address is None:
             self.counters["frames for peers without a session"] += 1
             return
-        found = self._sockets.name(address)
-        if found is None:
+        is_relayed = helper_of(address) is not None
+        found = None if is_relayed else self._sockets.name(address)
+        if found is None and not is_relayed:
             self.counters["frames for addresses of another family"] += 1
             return
         session, size = inbox.session, peer.sizes.size
@@ -118,7 +117,10 @@ class Outlet:
         if octets + HEADER_BYTES <= size:
             header = session.header(counter, 1)
             datagram = header + session.sealer.encrypt(data_nonce(counter), plain, header)
-            self._sockets.send(datagram, address)
+            if is_relayed:
+                self._core.send(peer, datagram, address)
+            else:
+                self._sockets.send(datagram, address)
             self._keep_small((session.remote, counter), datagram)
         else:
             slot = self._next_slot(size)
@@ -127,8 +129,10 @@ class Outlet:
             session.sealer.encrypt_into(data_nonce(counter), plain, slot.headers[:HEADER_BYTES],
                                         slot.payload[:octets])
             self._kept[session.remote, counter] = slot
-            error = slot.send(*found)
-            if error:
+            if found is None:
+                for index in range(total):
+                    self._core.send(peer, slot.fragment(index), address)
+            elif error := slot.send(*found):
                 self._failed(peer, error, now)
         if peer.spoke(now):
             self._core.schedule(peer, now)

@@ -18,7 +18,7 @@ from weave.net.sleeve.path import Quality, SizeSearch
 from weave.net.sleeve.reassembly import Reassembly
 from weave.net.sleeve.recovery import Recovery
 from weave.net.sleeve.session import Session
-from weave.net.sleeve.wire import Address
+from weave.net.sleeve.wire import RELAY_BYTES, Address, helper_of
 
 NEVER, FAR = float("-inf"), float("inf")
 
@@ -39,30 +39,9 @@ class Inbox:
 class Peer:
     """One peer and the way to it."""
 
-    __slots__ = (
-        "address",
-        "asked_at",
-        "attempts",
-        "config",
-        "cookie",
-        "cookie_until",
-        "current",
-        "doubt_since",
-        "frames_at",
-        "handshake_at",
-        "heard_at",
-        "hints",
-        "initiations",
-        "next",
-        "previous",
-        "probe_at",
-        "probe_number",
-        "quality",
-        "received",
-        "scheduled_at",
-        "sent",
-        "sizes",
-    )
+    __slots__ = ("_most", "address", "asked_at", "attempts", "config", "cookie", "cookie_until", "current",
+                 "direct_at", "doubt_since", "frames_at", "handshake_at", "heard_at", "hints", "initiations", "next",
+                 "previous", "probe_at", "probe_number", "quality", "received", "scheduled_at", "sent", "sizes")
 
     def __init__(self, config: PeerConfig, most: int) -> None:
         self.config = config
@@ -76,6 +55,8 @@ class Peer:
         self.attempts = 0
         self.handshake_at = NEVER
         self.asked_at = NEVER
+        self.direct_at = NEVER
+        """When a peer that is reached through another is looked for directly next."""
         self.cookie: bytes | None = None
         self.cookie_until = NEVER
         self.heard_at = NEVER
@@ -88,6 +69,7 @@ class Peer:
         self.scheduled_at = FAR
         """When the core looks at this peer next."""
         self.quality = Quality()
+        self._most = most
         self.sizes = SizeSearch(most)
         self.sent = 0
         self.received = 0
@@ -96,6 +78,11 @@ class Peer:
     def is_established(self) -> bool:
         """Say whether frames can be sealed for this peer."""
         return self.current is not None and self.address is not None
+
+    @property
+    def helper(self) -> str | None:
+        """Return the peer through which this one is reached; None where it is reached directly, or not at all."""
+        return None if self.address is None else helper_of(self.address)
 
     def inboxes(self) -> list[Inbox]:
         """Return what may still be opened."""
@@ -150,7 +137,10 @@ class Peer:
         self.doubt_since = None
         if not is_newest or address == self.address:
             return False
-        self.address = address
+        before, self.address = self.helper, address
+        if before != self.helper:
+            # a relayed datagram has less room
+            self.sizes = SizeSearch(self._most - (RELAY_BYTES if self.helper is not None else 0))
         return True
 
     def spoke(self, now: float) -> bool:
@@ -175,6 +165,8 @@ class Peer:
     def due(self, now: float) -> float:
         """Return when something is to be done about this peer."""
         due = min(self.probe_due(now), self.sizes.deadline() if self.is_established else FAR)
+        if self.helper is not None:
+            due = min(due, self.direct_at)
         if self.wants_handshake(now):
             return min(due, self.handshake_at)
         assert self.current is not None, "without a session a handshake is wanted"
@@ -182,6 +174,7 @@ class Peer:
 
     def status(self) -> PeerStatus:
         """Return how the way is, for people."""
-        return PeerStatus(self.config.name, self.is_established and self.quality.lost_in_row < limits.PROBES_LOST,
-                          self.address, self.quality.rtt_s, self.quality.loss, self.sizes.size, self.sent,
-                          self.received)
+        is_up = self.is_established and self.quality.lost_in_row < limits.PROBES_LOST
+        return PeerStatus(self.config.name, is_up, None if self.helper is not None else self.address,
+                          self.quality.rtt_s, self.quality.loss, self.sizes.size, self.sent, self.received,
+                          self.helper or "")

@@ -4,6 +4,7 @@
     initiation              0 kind · 4 sender (u32)  · 8 Noise message 1 · tag 1 (16) · tag 2 (16)
     response                0 kind · 4 sender · 8 receiver · 12 Noise message 2 · tag 1 (16)
     cookie                  0 kind · 4 receiver · 8 nonce (12) · sealed cookie (32)
+    relayed                 0 kind · 1 hops left · 2 zeros · 4 to (8) · 12 from (8) · 20 any of the above
 
 Numbers are little-endian: nearly every machine is, and header fields are filled 50 at a time. What is sealed inside a
 control datagram begins with one octet that says what it is; padding behind it is ignored.
@@ -13,6 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from hashlib import blake2s
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
 from typing import NewType
@@ -24,7 +26,7 @@ from weave.net.sleeve import limits
 Key = NewType("Key", bytes)
 """The static public key of a peer: who it is, here."""
 Address = tuple[str, int]
-"""Host as text and UDP port, as sockets want them."""
+"""Host as text and UDP port, as sockets want them; or, with a mark before it, the peer that passes it on."""
 
 
 class Kind(IntEnum):
@@ -35,6 +37,7 @@ class Kind(IntEnum):
     INITIATION = 3
     RESPONSE = 4
     COOKIE = 5
+    RELAYED = 6
 
 
 class Word(IntEnum):
@@ -51,6 +54,10 @@ HEADER = Struct("<BBBxIQ")
 HEADER_BYTES = HEADER.size
 INITIATION_HEAD = Struct("<B3xI")
 RESPONSE_HEAD = Struct("<B3xII")
+RELAY_HEAD = Struct("<BB2x8s8s")
+RELAY_BYTES = RELAY_HEAD.size
+SHORT_BYTES = 8
+_VIA = "~"
 COOKIE_HEAD = Struct("<B3xI12s32s")
 TAG_BYTES = 16
 """Of AES-GCM and of our own keyed tags alike."""
@@ -163,6 +170,21 @@ def decode_control(body: bytes) -> Control | None:
     except (ValueError, ArithmeticError, IndexError, struct.error) as exc:
         raise SleeveError(f"a control message is cut short: {exc}") from exc
     return None
+
+
+def via(helper: str) -> Address:
+    """Return the address of whoever is reached through a peer of that name."""
+    return _VIA + helper, 0
+
+
+def helper_of(address: Address) -> str | None:
+    """Return the name of the peer that passes datagrams on to an address; None where they go there directly."""
+    return address[0][len(_VIA):] if address[0].startswith(_VIA) else None
+
+
+def short(key: Key) -> bytes:
+    """Return what stands for a peer in the header of a relayed datagram."""
+    return blake2s(key, digest_size=SHORT_BYTES, person=b"relay").digest()
 
 
 def host(address: Address) -> IPAddress:
