@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from tests.vm.world import MARK, Station, Traffic, captured, namespace, run, until, uses
+from weave.logs import configure
 from weave.net.crypt import limits
 from weave.net.crypt.candidates import Mode
 from weave.net.crypt.capability import probe_kernel
@@ -236,6 +237,7 @@ def nothing_was_in_the_clear() -> None:
 async def main() -> bool:
     """Run all checks; say whether all held."""
     print(f"imported ({time.monotonic() - STARTED_AT:.0f} s)", flush=True)
+    configure("warning", "text")
     relax()
     switch = namespace()
     run("ip", "link", "add", "lan", "up", "type", "bridge", "forward_delay", "0", where=switch)

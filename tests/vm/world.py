@@ -215,7 +215,7 @@ async def until(holds: Callable[[], bool], otherwise: Callable[[], str], deadlin
     """Wait until something holds; fail with words at the deadline."""
     with trio.move_on_after(deadline_s):
         while not holds():  # noqa: ASYNC110 - there is no event for it
-            await trio.sleep(0.1)
+            await trio.sleep(0.5)
         return
     raise AssertionError(otherwise())
 

@@ -115,6 +115,9 @@ class Pair:
                 self.perform(to, self.ends[to].message(payload, self.now))
             for name, end in self.ends.items():
                 self.perform(name, end.tick(self.now))
+            for name, end in self.ends.items():
+                known = {(association.destination, association.spi) for association in end.installed()}
+                assert known <= self.kernels[name].associations.keys(), "an end believes in what its kernel lacks"
             if check:
                 assert self.carries(LOW), f"{LOW} sends by what {HIGH} has not, at {self.now}"
                 assert self.carries(HIGH), f"{HIGH} sends by what {LOW} has not, at {self.now}"

@@ -14,7 +14,7 @@ from weave.addresses import IPAddress
 from weave.names import PeerName
 from weave.net.crypt import keys, limits, probe_messages
 from weave.net.crypt.candidates import Mode
-from weave.net.crypt.effects import Effect, Emit, LinksChanged, SecureLink, Settle
+from weave.net.crypt.effects import Effect, Emit, LinksChanged, SecureLink, Settle, TunnelQuality
 from weave.net.crypt.pact_messages import Way
 from weave.net.crypt.peer import Counterpart, Host, SecurePeer
 from weave.net.ipsec.plan import Place
@@ -81,9 +81,27 @@ class CryptCore:
         """Return the associations that somebody speaks for."""
         return {
             (association.destination, association.spi)
-            for peer in self._peers.values() for epoch in peer.pact.epochs()
-            for association in (epoch.inbound, epoch.outbound) if association is not None
+            for peer in self._peers.values() for association in peer.pact.installed()
         }
+
+    def measured(self, traffic: Mapping[bytes | Place, tuple[int, int]]) -> dict[PeerName, TunnelQuality]:
+        """Return how good the tunnels in use are.
+
+        `traffic` holds octets sent and received: by public key of WireGuard, or by place of an association.
+        """
+        found = {}
+        for name, link in self._links.items():
+            peer = self._peers[name]
+            if link.mode is None:
+                continue
+            current = peer.pact.current
+            held = (current.outbound, current.inbound) if current is not None and link.mode is Mode.IPSEC else ()
+            keys_ = [peer.wish.claim.wireguard_key] if link.mode is Mode.WIREGUARD else [
+                (association.destination, association.spi) for association in held if association is not None]
+            sums = [traffic.get(key, (0, 0)) for key in keys_]
+            found[name] = TunnelQuality(*peer.measured(link.mode), sum(sent for sent, _ in sums),
+                                        sum(received for _, received in sums))
+        return found
 
     def peers_by(self, mode: Mode) -> list[PeerName]:
         """Return the peers to which there is, or shall be, such a tunnel."""

@@ -58,6 +58,19 @@ Effect = Tell | Install | Drop | Settle | Emit | LinksChanged
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelQuality:
+    """How good a tunnel in use is."""
+
+    rtt_s: float | None
+    loss: float
+    size: int
+    """The largest datagram that probes have sent through it."""
+    sent: int
+    """Octets, by the present session or keys."""
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
 class SecureLink:
     """How the encrypted tunnels to one peer stand."""
 

@@ -33,6 +33,8 @@ MAX_RETRY_S = 120.0
 """How long a tunnel that failed is left alone before it is tried again, doubling in between."""
 STEADY_S = 60.0
 """A tunnel that was proven for so long is tried again soon when it fails; one that flaps is not."""
+LOSS_WEIGHT = 1 / 32
+"""Of one probe in the share of those lost: about the last minute counts."""
 PROBE_INTERVAL_S = 2.0
 """Between probes of a tunnel in use; with 100 peers that is 50 small packets a second."""
 REFUSED_S = 60.0
@@ -58,6 +60,8 @@ GATHER_S = 0.02
 """Changes of one burst become one round of messages to WireGuard."""
 TEND_INTERVAL_S = 10.0
 """Between two looks at what the kernel has of all this."""
+GATE_ROUNDS = 6
+"""Each sixth of these looks is at the gate too: that costs a run of `nft`, and the gate is the second line."""
 MAX_SPI = (1 << 32) - 1
 MIN_SPI = 1 << 8
 """Smaller ones are reserved (RFC 4303, 2.1)."""

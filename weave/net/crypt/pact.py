@@ -187,6 +187,13 @@ class Pact:
         pending = None if self._pending is None else self._pending.epoch
         return [epoch for epoch in (pending, self.current, self._previous) if epoch is not None]
 
+    def installed(self) -> list[Association]:
+        """Return the associations that the kernel was given; what is pending is not sent by yet."""
+        held = [] if self._pending is None else [self._pending.epoch.inbound]
+        for epoch in filter(None, (self.current, self._previous)):
+            held += [epoch.inbound, epoch.outbound]
+        return [association for association in held if association is not None]
+
     # -- events -------------------------------------------------------------------------------------------------
 
     def deadline(self) -> float:

@@ -110,6 +110,11 @@ class SecurePeer:
             reasons.append((mode, self._why_unused(mode, track)))
         return SecureLink(self.wish.peer, None, None, None, tuple(reasons))
 
+    def measured(self, mode: Mode) -> tuple[float | None, float, int]:
+        """Return round trip, loss and datagram size of a tunnel."""
+        track = self.tracks.get(mode)
+        return (None, 0.0, 0) if track is None else (track.rtt_s, track.loss, self._large(mode))
+
     def deadline(self) -> float:
         """Return when `tick` has something to do."""
         return min(self.pact.deadline(), self._spare_esp_at, self._adopted_until if self._adopted else inf,

@@ -30,9 +30,11 @@ def source_for(address: IPAddress) -> IPAddress | None:
 class ProbeSockets:
     """Own the UDP sockets of one network namespace."""
 
-    def __init__(self, port: int) -> None:
-        """Open them in the namespace of the calling thread; a host without IPv6 has one."""
+    def __init__(self, port: int, *, wanted: bool = True) -> None:
+        """Open them in the namespace of the calling thread; a host without IPv6 has one, one without tunnels none."""
         self._sockets: dict[int, socket.socket] = {}
+        if not wanted:
+            return
         try:
             self._open(4, socket.AF_INET, port)
         except OSError as exc:

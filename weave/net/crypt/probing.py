@@ -36,6 +36,8 @@ class Track:
         self.reason = "no probe has been answered yet"
         """Why it is not used, in words."""
         self.rtt_s: float | None = None
+        self.loss = 0.0
+        """Share of probes lost, the recent ones counting most."""
         self._entropy = entropy
         self._asked: dict[bytes, tuple[float, bool]] = {}
         self._answered: set[bool] = set()
@@ -90,6 +92,7 @@ class Track:
             return
         sent_at, large = asked
         self.rtt_s = now - sent_at
+        self.loss -= self.loss * limits.LOSS_WEIGHT
         self._trouble = ""
         self._lost[False] = 0
         if large:
@@ -146,6 +149,7 @@ class Track:
         lost = [token for token, (sent_at, _) in self._asked.items() if sent_at + limits.ANSWER_S <= now]
         for token in lost:
             self._lost[self._asked.pop(token)[1]] += 1
+            self.loss += (1.0 - self.loss) * limits.LOSS_WEIGHT
         if lost:
             self._next_at = min(self._next_at, now + limits.PROVE_INTERVAL_S)
         if self.phase != PROVEN:

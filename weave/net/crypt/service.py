@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import count
 
 import trio
 
@@ -24,7 +25,7 @@ from weave.net.crypt import gatekeeper, limits
 from weave.net.crypt.candidates import Claim, Mode, claim_of
 from weave.net.crypt.capability import KernelAbility
 from weave.net.crypt.core import CryptCore, Found
-from weave.net.crypt.effects import Drop, Effect, Emit, Install, LinksChanged, SecureLink, Settle, Tell
+from weave.net.crypt.effects import Drop, Effect, Emit, Install, LinksChanged, SecureLink, Settle, Tell, TunnelQuality
 from weave.net.crypt.gatekeeper import GateKeeper
 from weave.net.crypt.keys import pact_key, wireguard_keys
 from weave.net.crypt.pact import Party
@@ -32,7 +33,7 @@ from weave.net.crypt.pact_messages import Way
 from weave.net.crypt.peer import Counterpart, Host
 from weave.net.crypt.probe_sockets import ProbeSockets, source_for
 from weave.net.ipsec.kernel import Ipsec, listen, open_monitor
-from weave.net.ipsec.plan import want_policies
+from weave.net.ipsec.plan import Place, want_policies
 from weave.net.model import DatapathConfig
 from weave.net.namespace import run_there
 from weave.net.netlink.connection import Netlink, NetlinkFailure
@@ -105,7 +106,7 @@ class SecureLinks:
         """Take over what an earlier router left in the kernel of this, or that, network namespace."""
         async with AsyncExitStack() as stack:
             netlink = stack.enter_context(run_there(netns, Netlink))
-            sockets = run_there(netns, lambda: ProbeSockets(config.probe_port))
+            sockets = run_there(netns, lambda: ProbeSockets(config.probe_port, wanted=config.ability.overhead > 0))
             stack.enter_context(closing(sockets))
             links = cls(config, netlink, netns, sockets)
             for owned in (links._wireguard, links._ipsec):
@@ -121,6 +122,20 @@ class SecureLinks:
     def links(self) -> Mapping[PeerName, SecureLink]:
         """Return how the encrypted tunnels to each peer stand."""
         return self._core.links()
+
+    def qualities(self) -> dict[PeerName, TunnelQuality]:
+        """Return how good the tunnels in use are, as of now; for people, as it asks the kernel."""
+        traffic: dict[bytes | Place, tuple[int, int]] = {}
+        with suppress(EnvironmentFailure):
+            device = None if self._wireguard is None else self._wireguard.look()
+            traffic |= {} if device is None else {peer.public_key: (peer.sent, peer.received) for peer in device.peers}
+        with suppress(EnvironmentFailure):
+            own = {way.own for way in self._core.steered()}
+            traffic |= {
+                (state.destination, state.spi):
+                    (0, state.octets) if state.destination in own else (state.octets, 0)
+                for state in ([] if self._ipsec is None else self._ipsec.associations()) if state.reqid == REQID}
+        return self._core.measured(traffic)
 
     def inherited(self) -> frozenset[IPAddress]:
         """Return where VXLAN may go though nobody has proven it in this life: tunnels of an earlier one."""
@@ -192,9 +207,10 @@ class SecureLinks:
 
     async def _tend(self) -> None:
         """Look at the kernel now and then, and put back what somebody else removed."""
-        while True:
+        for round_ in count(1):
             await trio.sleep(limits.TEND_INTERVAL_S)
-            self.gate.doubt()
+            if round_ % limits.GATE_ROUNDS == 0:
+                self.gate.doubt()
             self._settle()
             if self._ipsec is not None:
                 try:
