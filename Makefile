@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian machine with Python 3.11 or newer: `setup` installs what is missing.
 PY := .venv/bin/python
 FUZZ_SECONDS ?= 20
-.PHONY: help setup demo test test-kubernetes lint bench fuzz cni image clean lock
+.PHONY: help setup demo test test-vm test-kubernetes lint bench fuzz cni image clean lock
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t18
@@ -14,6 +14,9 @@ demo: setup      ## three hosts on this machine, one story (needs root)
 
 test: setup lint ## every test: unit, properties, simulation, store faults, the real kernel (needs root)
 	@$(PY) -m pytest
+
+test-vm: setup   ## WireGuard and ESP under a stock kernel, in an emulator (TESTBED_VM names the testbed)
+	@$(PY) -m tests.vm
 
 test-kubernetes: setup  ## a real cluster with our manifests (needs root, and a testbed beside the project)
 	@$(PY) -m pytest tests/kubernetes --timeout=900 --timeout-method=thread

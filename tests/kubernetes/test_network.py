@@ -9,6 +9,7 @@ from tests.kubernetes.workload import HTTP, Workload, pod
 
 RANGE = ipaddress.ip_network("10.32.0.0/12")
 OUTAGE_S = 60.0
+RETURN_S = 180.0
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done | nc {server} 9000"
 
 
@@ -18,6 +19,14 @@ def status(cluster: Cluster, node: str) -> dict:  # type: ignore[type-arg]
                   if item["spec"]["nodeName"] == node)
     return dict(json.loads(cluster.inside(router["metadata"]["name"], "weave", "report", container="weave",
                                           namespace="kube-system")))
+
+
+def all_is_as_before(workload: Workload) -> None:
+    """Wait until the pods of a node that returned are there, and everybody reaches everybody; pods are new ones."""
+    def look() -> None:
+        workload.look()
+        everybody_reaches_everybody(workload)
+    wait_for(look, lambda _: True, "not everybody is reached by everybody", RETURN_S)
 
 
 def everybody_reaches_everybody(workload: Workload) -> None:
@@ -51,7 +60,7 @@ def test_04_pods_see_the_address_of_who_asks(workload: Workload) -> None:
 def test_05_a_service_reaches_every_pod_behind_it(workload: Workload) -> None:
     service = workload.cluster.objects("service", "web")[0]["spec"]["clusterIP"]
     for node in workload.names:
-        seen = {workload.fetch(node, f"{service}:80/hostname") for _ in range(24)}
+        seen = {workload.fetch(node, f"{service}:80/hostname") for _ in range(16)}
         assert seen == set(workload.names.values())
 
 
@@ -184,8 +193,7 @@ def test_13_a_node_that_crashes_returns_with_its_identity(workload: Workload) ->
     wait_for(lambda: status(cluster, "n3")["Router"]["Name"], lambda name: name == before,
              "the router of the node does not return as itself", 180)
     ready(cluster)
-    workload.look()
-    everybody_reaches_everybody(workload)
+    all_is_as_before(workload)
 
 
 def test_14_the_space_of_a_deleted_node_is_reclaimed_once(workload: Workload) -> None:
@@ -201,7 +209,6 @@ def test_14_the_space_of_a_deleted_node_is_reclaimed_once(workload: Workload) ->
     wait_for(lambda: cluster.objects("nodes"), lambda nodes: len(nodes) == len(cluster.nodes),
              "the node does not come back", 120)
     ready(cluster)
-    workload.look()
-    everybody_reaches_everybody(workload)
+    all_is_as_before(workload)
 
 

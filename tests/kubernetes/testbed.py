@@ -51,7 +51,7 @@ def wait_for(look: Callable[[], Seen], holds: Callable[[Seen], object], otherwis
             if holds(seen):
                 return seen
             last = seen
-        except (KubernetesError, subprocess.TimeoutExpired) as exc:
+        except (KubernetesError, subprocess.TimeoutExpired, AssertionError) as exc:
             last = exc
         if time.monotonic() > ends:
             raise KubernetesError(f"{otherwise} within {deadline_s:g} s; last seen: {str(last)[-1500:]}")
@@ -66,6 +66,8 @@ class Cluster:
     scripts: Path = WORK / "scripts"
     state: Path = WORK / "state"
     extra: Mapping[str, str] = field(default_factory=dict)
+    booted: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    """Nodes that were started again from here."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -98,6 +100,9 @@ class Cluster:
     def down(self) -> None:
         """Remove the cluster, also one that a crashed run left."""
         self._script((self.scripts if self.scripts.exists() else TESTBED) / "down.sh", deadline_s=120)
+        for process in self.booted:
+            process.wait(20)
+        self.booted.clear()
         shutil.rmtree(self.state, ignore_errors=True)
 
     def load_image(self, archive: Path) -> None:
@@ -191,4 +196,5 @@ class Cluster:
                  "--fork", "--kill-child", "--propagation", "private", "bash", str(self.scripts / "node-init.sh"),
                  node, address],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True)
+        self.booted.append(process)
         (self.state / "pids" / node).write_text(str(process.pid))

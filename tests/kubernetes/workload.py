@@ -1,5 +1,6 @@
 """Pods that the scenarios use: on each node one that serves HTTP, says who asked, and runs commands for us."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -85,7 +86,7 @@ def is_ready(pod: dict) -> bool:  # type: ignore[type-arg]
 
 def pod(name: str, node: str, command: Iterable[str], *, labels: str = "{}", extra: str = "", ports: str = "[]") -> str:
     """Return the manifest of one pod on one node."""
-    words = ", ".join(repr(word) for word in command)
+    words = ", ".join(map(json.dumps, command))
     return f"""
 apiVersion: v1
 kind: Pod

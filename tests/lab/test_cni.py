@@ -5,6 +5,7 @@
 """
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,16 +112,25 @@ def test_a_pod_is_known_by_its_labels_and_names_everywhere(plugin: Plugin, hosts
         assert answer.strip() == address
 
 
+def hairpin(made: Container) -> bool:
+    near = made.result["interfaces"][1]["name"]
+    [port] = json.loads(kernel.run("bridge", "-n", made.plugin.host, "-d", "-j", "link", "show", "dev", near))
+    return bool(port["hairpin"])
+
+
 def test_mtu_gateway_and_routes_are_those_of_the_configuration(plugin: Plugin) -> None:
     ipam = {"subnet": "10.40.0.0/16", "gateway": "10.40.255.1",
             "routes": [{"dst": "192.0.2.0/24"}, {"dst": "198.18.0.0/15", "gw": "10.40.255.2"}]}
-    with added(plugin, ipam=ipam, mtu=1300, dns={"nameservers": ["192.0.2.53"]}) as made:
+    with added(plugin, ipam=ipam, mtu=1300, hairpinMode=False, dns={"nameservers": ["192.0.2.53"]}) as made:
         routes = {route["dst"]: route.get("gateway") for route in json.loads(made.ip("-j", "route"))}
         assert routes == {"10.40.0.0/16": None, "192.0.2.0/24": "10.40.255.1", "198.18.0.0/15": "10.40.255.2"}
         assert [link["mtu"] for link in json.loads(made.ip("-j", "link", "show", "eth0"))] == [1300]
         assert made.result["ips"][0]["gateway"] == "10.40.255.1"
         assert made.result["dns"] == {"nameservers": ["192.0.2.53"]}
+        assert not hairpin(made)
         made.later("CHECK").check_success()
+    with added(plugin) as usual:
+        assert hairpin(usual)
 
 
 def test_bandwidth_is_limited_both_ways_or_refused(plugin: Plugin, hosts: World) -> None:
@@ -287,19 +297,45 @@ def test_a_container_that_went_without_a_word_is_forgotten(plugin: Plugin, hosts
         hosts.until(lambda: held_on(hosts), lambda held: f"{made.ident}/eth0" not in held, "its address is still held")
 
 
-def test_an_add_waits_for_the_policy_controller(plugin: Plugin, hosts: World) -> None:
+@pytest.fixture
+def controller(hosts: World) -> Iterator[str]:
+    """Have the table of a policy controller that lets nobody in; give the namespace that it is in."""
     host = namespace(hosts.lab.name, "h1")
     table = "table bridge weave-npc { set admitted4 { type ipv4_addr; }; set admitted6 { type ipv6_addr; }; }"
     kernel.run(*kernel.inside(host, "nft", "-f", "-"), stdin=table)
-    try:
-        with container(plugin, VERSION) as made, ThreadPoolExecutor(1) as pool:
-            adding = pool.submit(made.add)
-            seen = hosts.wait("h1", lambda report: any(row["ContainerID"] == made.ident
-                                                       for row in report["Endpoints"]), "the new endpoint")
-            [endpoint] = [row for row in seen["Endpoints"] if row["ContainerID"] == made.ident]
-            assert not adding.done(), "the answer came before the controller let the container in"
-            address = endpoint["Addresses"][0].partition("/")[0]
-            kernel.run(*kernel.inside(host, "nft", f"add element bridge weave-npc admitted4 {{ {address} }}"))
-            assert adding.result(timeout=4.0)["ips"][0]["address"] == endpoint["Addresses"][0]
-    finally:
-        kernel.run(*kernel.inside(host, "nft", "delete table bridge weave-npc"))
+    yield host
+    kernel.run(*kernel.inside(host, "nft", "delete table bridge weave-npc"))
+
+
+def endpoint_of(hosts: World, made: Container) -> str:
+    """Wait for the endpoint of a container that is being added; return its address with prefix length."""
+    seen = hosts.wait("h1", lambda report: any(row["ContainerID"] == made.ident for row in report["Endpoints"]),
+                      "the new endpoint")
+    [endpoint] = [row for row in seen["Endpoints"] if row["ContainerID"] == made.ident]
+    return str(endpoint["Addresses"][0])
+
+
+def test_an_add_waits_for_the_policy_controller(plugin: Plugin, hosts: World, controller: str) -> None:
+    with container(plugin, VERSION) as made, ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(made.add)
+        address = endpoint_of(hosts, made)
+        assert not adding.done(), "the answer came before the controller let the container in"
+        admit = f"add element bridge weave-npc admitted4 {{ {address.partition('/')[0]} }}"
+        kernel.run(*kernel.inside(controller, "nft", admit))
+        assert adding.result(timeout=20)["ips"][0]["address"] == address
+        assert "policy for a container is not in place yet" not in hosts.log("h1")
+
+
+@pytest.mark.usefixtures("controller")
+def test_an_add_whose_runtime_gives_up_is_undone(plugin: Plugin, hosts: World) -> None:
+    with nothing_leaks(plugin), container(plugin, VERSION) as made:
+        process = subprocess.Popen([plugin.program], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                   env={**plugin.environment, **made.environment("ADD")})
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(plugin.conf(VERSION)).encode())
+        process.stdin.close()
+        endpoint_of(hosts, made)
+        process.kill()
+        process.wait(10)
+        hosts.until(lambda: held_on(hosts), lambda held: f"{made.ident}/eth0" not in held, "its address is still held")
+        assert not made.has_interface()

@@ -184,7 +184,7 @@ class LinkReport(TypedDict):
     Reason: str
     """Why the mode is not a better one; may be empty."""
     Quality: "QualityReport | None"
-    """What the sleeve measured; None for other modes, and until it found the peer."""
+    """What was measured of an encrypted way; None for VXLAN in the clear, and until there is a way."""
 
 
 class QualityReport(TypedDict):

@@ -23,7 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEADLINE_S = 60, INPUT_MOST = 60 * 1024, REQUEST_MOST = 128 * 1024, ANSWER_MOST = 256 * 1024, SPOOLED_MOST = 4096 };
+enum { DEADLINE_S = 60, SPOOLED_MOST = 4096 };
+enum { HEAD_MOST = 256, INPUT_MOST = 60 * 1024, REQUEST_MOST = 128 * 1024, ANSWER_MOST = 256 * 1024 };
 enum { INVALID_ENVIRONMENT = 4, IO_FAILURE = 5, TRY_AGAIN = 11, UNAVAILABLE = 50 };
 
 static const char VERSIONS[] = "\"0.1.0\", \"0.2.0\", \"0.3.0\", \"0.3.1\", \"0.4.0\", \"1.0.0\", \"1.1.0\"";
@@ -31,7 +32,8 @@ static const char VERSIONS[] = "\"0.1.0\", \"0.2.0\", \"0.3.0\", \"0.3.1\", \"0.
 extern char **environ;
 
 /* One octet more than is used, so that what is read can be ended by a zero. */
-static char input[INPUT_MOST + 2], request[REQUEST_MOST], answer[ANSWER_MOST + 1];
+static char input[INPUT_MOST + 2], buffer[HEAD_MOST + REQUEST_MOST], answer[ANSWER_MOST + 1];
+static char *const request = buffer + HEAD_MOST;
 static size_t input_size, request_size;
 static const char *plugin = "weave-net", *socket_path = "/run/weave/weave.sock";
 static time_t deadline;
@@ -127,7 +129,7 @@ static const char *read_input(void)
 
 static bool append(const char *octets, size_t size)
 {
-	if (size > sizeof request - request_size)
+	if (size > REQUEST_MOST - request_size)
 		return false;
 	memcpy(request + request_size, octets, size);
 	request_size += size;
@@ -158,7 +160,7 @@ static const char *exchange(int connection, size_t *size)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct timeval limit = { .tv_sec = DEADLINE_S };
-	char head[256];
+	char head[HEAD_MOST];
 	if (strlen(socket_path) >= sizeof address.sun_path)
 		return "the path of its socket is too long";
 	strcpy(address.sun_path, socket_path);
@@ -167,10 +169,12 @@ static const char *exchange(int connection, size_t *size)
 		return strerror(errno);
 	int length = snprintf(head, sizeof head, "POST /cni/%s HTTP/1.0\r\nHost: weave\r\n"
 			      "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n", plugin, request_size);
-	if (send(connection, head, (size_t)length, MSG_NOSIGNAL) != length)
-		return "it hung up";
-	for (size_t sent = 0; sent < request_size;) {
-		ssize_t done = send(connection, request + sent, request_size - sent, MSG_NOSIGNAL);
+	/* The head goes right in front of the body, so that the router has both at once. */
+	char *whole = request - length;
+	size_t size_of_whole = request_size + (size_t)length;
+	memcpy(whole, head, (size_t)length);
+	for (size_t sent = 0; sent < size_of_whole;) {
+		ssize_t done = send(connection, whole + sent, size_of_whole - sent, MSG_NOSIGNAL);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)

@@ -8,6 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from weave.net.crypt.candidates import Claim, features_of, read_features
+    from weave.net.crypt.capability import KernelAbility, probe_kernel
+    from weave.net.crypt.effects import SecureLink, TunnelQuality
+    from weave.net.crypt.keys import INNER_NETWORK, inner_address
+    from weave.net.crypt.pact_messages import Way
+    from weave.net.crypt.peer import Counterpart
+    from weave.net.crypt.service import CryptConfig, SecureLinks, wipe_links
     from weave.net.datapath import Datapath
     from weave.net.model import (
         Attachment,
@@ -30,11 +37,21 @@ if TYPE_CHECKING:
 _PLACES = {
     "Datapath": "datapath", "Limit": "shaping", "SleeveClient": "sleeve.client", "SleeveConfig": "sleeve.client",
     "end_sleeve": "sleeve.client", "sleeve_psk": "sleeve.keys", "Keys": "sleeve.messages",
+    "Claim": "crypt.candidates", "features_of": "crypt.candidates", "read_features": "crypt.candidates",
+    "KernelAbility": "crypt.capability", "probe_kernel": "crypt.capability", "SecureLink": "crypt.effects",
+    "TunnelQuality": "crypt.effects",
+    "INNER_NETWORK": "crypt.keys", "inner_address": "crypt.keys", "Way": "crypt.pact_messages",
+    "Counterpart": "crypt.peer",
+    "CryptConfig": "crypt.service", "SecureLinks": "crypt.service", "wipe_links": "crypt.service",
     "PeerConfig": "sleeve.model", "PeerStatus": "sleeve.model", "has_tap": "sleeve.tap", "Key": "sleeve.wire",
 }
-__all__ = ["AttachRequest", "Attachment", "BridgeState", "Datapath", "DatapathConfig", "Endpoint", "InsideState", "Key",
-           "Keys", "Limit", "PeerConfig", "PeerStatus", "Remote", "Route", "SleeveClient", "SleeveConfig",
-           "end_sleeve", "has_tap", "sleeve_psk"]
+__all__ = [
+    "INNER_NETWORK", "AttachRequest", "Attachment", "BridgeState", "Claim", "Counterpart", "CryptConfig",
+    "Datapath", "DatapathConfig", "Endpoint", "InsideState", "KernelAbility", "Key", "Keys", "Limit",
+    "PeerConfig", "PeerStatus", "Remote", "Route", "SecureLink", "SecureLinks", "SleeveClient", "SleeveConfig",
+    "TunnelQuality", "Way", "end_sleeve", "features_of", "has_tap", "inner_address", "probe_kernel", "read_features",
+    "sleeve_psk", "wipe_links",
+]
 
 
 def __getattr__(name: str) -> object:

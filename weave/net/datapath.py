@@ -9,7 +9,7 @@ container must not overlap (their caller lets one through at a time).
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -63,7 +63,7 @@ class Datapath:
         with run_there(netns, Netlink) as netlink:
             mtu = config.mtu
             if mtu is None:
-                mtu = host.underlay(netlink, config.devices)[1]
+                mtu = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU)
             datapath = cls(config, netlink, mtu, netns)
             with closing(datapath._cables), closing(datapath._watch), closing(datapath):
                 await datapath._adopt()
@@ -114,12 +114,13 @@ class Datapath:
         """Return once somebody removed or switched off something of ours: time to reconcile."""
         await self._watch.damage()
 
-    async def set_remotes(self, remotes: Sequence[Remote]) -> None:
+    async def set_remotes(self, remotes: Sequence[Remote], accepted: Collection[IPAddress] = ()) -> None:
         """Make these the peers: broadcasts go to them, nobody else gets in.
 
         Plain VXLAN is exchanged with those that have an address; what is for the others leaves by the sleeve's device.
+        From `accepted` addresses VXLAN is let in though it does not go there: their end may switch before ours.
         """
-        await self._overlay.set_remotes(remotes)
+        await self._overlay.set_remotes(remotes, accepted)
 
     async def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
         """Make these the interfaces on other hosts; one whose peer is no remote gets no entry."""

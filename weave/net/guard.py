@@ -25,7 +25,7 @@ FAMILY = "inet"
 VTEPS = {4: "vteps4", 6: "vteps6"}
 LOCAL = {4: "local4", 6: "local6"}
 _SET_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
-_PROTOCOL = {4: "ip", 6: "ip6"}
+PROTOCOL = {4: "ip", 6: "ip6"}
 BEFORE_FILTER = -10
 SOURCE_NAT = 100
 NAT_MARK = "masquerade "
@@ -58,6 +58,7 @@ class Table:
 
     name: str
     sets: Mapping[str, frozenset[IPAddress]]
+    """Names end with the family of what is in it: 4 or 6."""
     chains: tuple[Chain, ...]
     rules: tuple[Rule, ...]
 
@@ -65,7 +66,7 @@ class Table:
     def shape(self) -> "Shape":
         """Return what a listing of this table must show."""
         return Shape({name: self.sets[name] for name in sorted(self.sets)},
-                     tuple((rule.chain, rule.comment) for rule in self.rules))
+                     tuple((item.chain, item.comment) for item in self.rules))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,18 @@ class Shape:
 def guard_table(vteps: Iterable[IPAddress], *, bridge: str, port: int) -> Table:
     """Return the table that drops VXLAN from anybody who is not a peer that may send it in plain."""
     addresses = frozenset(vteps)
-    vxlan = _match(_field("udp", "dport"), port)
+    vxlan = match(payload("udp", "dport"), port)
     return Table(
         GUARD_TABLE,
         {name: frozenset(ip for ip in addresses if ip.version == version) for version, name in VTEPS.items()},
         (Chain("guard", "filter", "input", BEFORE_FILTER),),
         (
-            _rule("guard", "VXLAN of containers", _match({"meta": {"key": "iifname"}}, bridge), vxlan,
-                  *_COUNT_AND_DROP),
-            *(_rule("guard", f"VXLAN of IPv{version} peers", vxlan,
-                    _match(_field(_PROTOCOL[version], "saddr"), f"@{name}"), {"accept": None})
+            rule("guard", "VXLAN of containers", match({"meta": {"key": "iifname"}}, bridge), vxlan,
+                  *COUNT_AND_DROP),
+            *(rule("guard", f"VXLAN of IPv{version} peers", vxlan,
+                    match(payload(PROTOCOL[version], "saddr"), f"@{name}"), {"accept": None})
               for version, name in VTEPS.items()),
-            _rule("guard", "VXLAN of strangers", vxlan, *_COUNT_AND_DROP),
+            rule("guard", "VXLAN of strangers", vxlan, *COUNT_AND_DROP),
         ),
     )
 
@@ -106,20 +107,20 @@ def nat_table(subnets: Iterable[IPNetwork], *, bridge: str, local: frozenset[IPA
         name: frozenset(ip for ip in local if ip.version == version) for version, name in LOCAL.items()}
     bridge_out = {"meta": {"key": "oifname"}}
     rules: list[Rule] = [
-        _rule("masquerade", f"keep sources for local {name}", _match(bridge_out, bridge),
-              _match(_field(_PROTOCOL[version], "daddr"), f"@{name}"), {"accept": None})
+        rule("masquerade", f"keep sources for local {name}", match(bridge_out, bridge),
+              match(payload(PROTOCOL[version], "daddr"), f"@{name}"), {"accept": None})
         for version, name in LOCAL.items() if name in sets]
     unconditional = len(rules)
     for subnet in sorted(subnets, key=lambda net: (net.version, net)):
-        protocol = _PROTOCOL[subnet.version]
-        source, destination = _field(protocol, "saddr"), _field(protocol, "daddr")
+        protocol = PROTOCOL[subnet.version]
+        source, destination = payload(protocol, "saddr"), payload(protocol, "daddr")
         inside = {"prefix": {"addr": str(subnet.network_address), "len": subnet.prefixlen}}
         mark = f"{NAT_MARK}{subnet}"
         rules += [
-            _rule("masquerade", f"{mark} in", _match(bridge_out, bridge), _match(destination, inside),
-                  _match(source, inside, "!="), {"masquerade": None}),
-            _rule("masquerade", f"{mark} out", _match(bridge_out, bridge, "!="), _match(source, inside),
-                  _match(destination, inside, "!="), {"masquerade": None}),
+            rule("masquerade", f"{mark} in", match(bridge_out, bridge), match(destination, inside),
+                  match(source, inside, "!="), {"masquerade": None}),
+            rule("masquerade", f"{mark} out", match(bridge_out, bridge, "!="), match(source, inside),
+                  match(destination, inside, "!="), {"masquerade": None}),
         ]
     if len(rules) == unconditional:
         return None
@@ -174,9 +175,9 @@ def read_listing(listing: object) -> tuple[Shape, int]:
             if "set" in item:
                 sets[item["set"]["name"]] = frozenset(ip_address(word) for word in item["set"].get("elem", ()))
             elif "rule" in item:
-                rule = item["rule"]
-                rules.append((rule["chain"], rule.get("comment", "")))
-                dropped += sum(part["counter"]["packets"] for part in rule["expr"] if "counter" in part)
+                listed = item["rule"]
+                rules.append((listed["chain"], listed.get("comment", "")))
+                dropped += sum(part["counter"]["packets"] for part in listed["expr"] if "counter" in part)
     except (KeyError, TypeError, ValueError, AssertionError) as exc:
         raise EnvironmentFailure(f"cannot read what nft lists: {exc!r}; install nftables 1.0 or newer") from exc
     return Shape({name: sets[name] for name in sorted(sets)}, tuple(rules)), dropped
@@ -186,16 +187,15 @@ def _replace(table: Table) -> list[Json]:
     """Return the commands that put a table in place of whatever bears its name."""
     at = {"family": FAMILY, "table": table.name}
     commands: list[Json] = [{"add": _table(table.name)}, {"delete": _table(table.name)}, {"add": _table(table.name)}]
-    for version, name in (*VTEPS.items(), *LOCAL.items()):
-        if name in table.sets:
-            commands.append({"add": {"set": {**at, "name": name, "type": _SET_TYPE[version]}}})
-            commands += _element_commands("add", table.name, name, table.sets[name])
+    for name in sorted(table.sets):
+        commands.append({"add": {"set": {**at, "name": name, "type": _SET_TYPE[int(name[-1])]}}})
+        commands += _element_commands("add", table.name, name, table.sets[name])
     for chain in table.chains:
         commands.append({"add": {"chain": {**at, "name": chain.name, "type": chain.kind, "hook": chain.hook,
                                            "prio": chain.priority, "policy": "accept"}}})
-    for rule in table.rules:
-        commands.append({"add": {"rule": {**at, "chain": rule.chain, "comment": rule.comment,
-                                          "expr": list(rule.expression)}}})
+    for item in table.rules:
+        commands.append({"add": {"rule": {**at, "chain": item.chain, "comment": item.comment,
+                                          "expr": list(item.expression)}}})
     return commands
 
 
@@ -210,17 +210,20 @@ def _table(name: str) -> Json:
     return {"table": {"family": FAMILY, "name": name}}
 
 
-def _rule(chain: str, words: str, *expression: Json) -> Rule:
+def rule(chain: str, words: str, *expression: Json) -> Rule:
+    """Return a rule that is known by these words and a digest of what it says."""
     digest = blake2s(dumps(expression).encode(), digest_size=4).hexdigest()
     return Rule(chain, f"{words} {digest}", expression)
 
 
-def _field(protocol: str, field: str) -> Json:
+def payload(protocol: str, field: str) -> Json:
+    """Return the expression of a header field."""
     return {"payload": {"protocol": protocol, "field": field}}
 
 
-def _match(left: Json, right: object, operator: str = "==") -> Json:
+def match(left: Json, right: object, operator: str = "==") -> Json:
+    """Return the expression of a comparison."""
     return {"match": {"op": operator, "left": left, "right": right}}
 
 
-_COUNT_AND_DROP: tuple[Json, ...] = ({"counter": None}, {"drop": None})
+COUNT_AND_DROP: tuple[Json, ...] = ({"counter": None}, {"drop": None})

@@ -12,6 +12,7 @@ Mac = NewType("Mac", bytes)
 """Six octets, as on the wire."""
 Packed = NewType("Packed", bytes)
 """An address as on the wire, 4 octets or 16. They come by the thousand, and an `ipaddress` object costs 1 µs."""
+WIREGUARD_DEVICE = "weave-wg"
 SLEEVE = Packed(b"")
 """Stands for the way through the sleeve, which needs no underlay address of the kernel."""
 DEFAULT_INTERFACE = "ethwe"
@@ -28,6 +29,8 @@ class DatapathConfig:
     """The TAP device for peers reached through the sleeve, made when the first one comes."""
     vni: int = 6784
     port: int = 6784
+    sealing: int = 0
+    """Octets that encryption may add to a VXLAN packet: by so much the MTU is smaller."""
     mtu: int | None = None
     """Of bridge and containers; None: what the underlay carries, less the VXLAN overhead."""
 
@@ -47,7 +50,7 @@ class DatapathConfig:
     @property
     def devices(self) -> tuple[str, ...]:
         """Names of the devices that are ours, but for cables."""
-        return self.vxlan, self.vxlan6, self.sleeve, self.bridge
+        return self.vxlan, self.vxlan6, self.sleeve, WIREGUARD_DEVICE, self.bridge
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,4 +80,7 @@ def is_firewall_damage(notice: Reply, tables: Collection[str] = _OUR_TABLES) -> 
     """Say whether an nfnetlink notice tells that something in a table of ours is gone."""
     if notice.kind >> 8 != NFNL_SUBSYS_NFTABLES or notice.kind & 0xFF not in _NFT_REMOVALS:
         return False
-    return read_text(read_attributes(notice.body, NFGENMSG_BYTES).get(NFTA_TABLE)) in tables
+    table = read_text(read_attributes(notice.body, NFGENMSG_BYTES).get(NFTA_TABLE))
+    if notice.kind & 0xFF == NFT_MSG_DELSETELEM and table != GUARD_TABLE:
+        return False  # the elements of the other tables go with every container, by our own hand
+    return table in tables

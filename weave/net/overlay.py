@@ -6,7 +6,7 @@ stale, and the next change starts by reading it again.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from ipaddress import ip_address, ip_interface
 
@@ -102,10 +102,10 @@ class Overlay:
                           if owner == mac)
         return Endpoint(mac.hex(":"), addresses, "", "", None)
 
-    async def set_remotes(self, remotes: Sequence[Remote]) -> None:
+    async def set_remotes(self, remotes: Sequence[Remote], accepted: Collection[IPAddress] = ()) -> None:
         """Make these the peers; those with an address get, and may send, plain VXLAN.
 
-        Of one named twice, the last counts.
+        Of one named twice, the last counts. VXLAN from `accepted` addresses is let in too.
         """
         self._remotes = tuple({remote.peer: remote for remote in remotes}.values())
         vteps = frozenset(remote.vtep for remote in self._remotes if remote.vtep is not None)
@@ -116,7 +116,7 @@ class Overlay:
                 self._versions |= missing
                 self._settle_devices()
                 self._stale = True
-            self.firewall.vteps = vteps
+            self.firewall.vteps = vteps | frozenset(accepted)
             await self.firewall.settle()
             await self._program()
 

@@ -63,6 +63,7 @@ class RouterControl:
         mtu = parts.datapath.mtu
         warnings = [failure for failure in (parts.fabric.failure, parts.sleeve.failure) if failure is not None]
         warnings += [] if parts.dns is None else parts.dns.problems
+        tunnels = {} if parts.secure is None else parts.secure.qualities()
         rings = [] if parts.ipam is None else [report.ipam_report(view) for view in parts.ipam.views()]
         return {
             "Ready": self.ready, "Version": __version__,
@@ -72,7 +73,7 @@ class RouterControl:
             "DNS": None if parts.dns is None or parts.catalogue is None else report.dns_report(
                 parts.dns, parts.catalogue, self._settings),
             "Endpoints": self._endpoints(),
-            "Links": report.link_reports(parts.fabric.links, parts.sleeve.statuses, mtu),
+            "Links": report.link_reports(parts.fabric.links, parts.sleeve.statuses, tunnels, mtu),
             "Bridge": report.bridge_report(parts.datapath),
         }
 

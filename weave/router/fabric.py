@@ -20,7 +20,20 @@ from weave.mesh.identity import static_key_of
 from weave.mesh.service import TRUSTS_US, MeshService
 from weave.mesh.views import PeerView
 from weave.names import PeerName
-from weave.net import Datapath, Endpoint, Key, PeerConfig, Remote, SleeveClient
+from weave.net import (
+    INNER_NETWORK,
+    Claim,
+    Counterpart,
+    Datapath,
+    Endpoint,
+    Key,
+    PeerConfig,
+    Remote,
+    SecureLinks,
+    SleeveClient,
+    inner_address,
+    read_features,
+)
 from weave.router.endpoints import decode_endpoint
 from weave.router.inheritance import Inheritance
 from weave.router.underlay import (
@@ -32,6 +45,8 @@ from weave.router.underlay import (
     PeerUnderlay,
     decide_link,
     host_of,
+    improve,
+    wants_tunnel,
     within,
 )
 from weave.settings import Settings
@@ -51,7 +66,7 @@ class Fabric:
     """Own the picture of remote endpoints and links, and keep the kernel equal to it."""
 
     def __init__(self, settings: Settings, mesh: MeshService, datapath: Datapath, sleeve: SleeveClient,
-                 ability: Ability) -> None:
+                 ability: Ability, secure: SecureLinks | None = None) -> None:
         self.refused: Counter[str] = Counter()
         self.links: list[LinkDecision] = []
         self.failure: str | None = None
@@ -61,6 +76,9 @@ class Fabric:
         self._datapath = datapath
         self._sleeve = sleeve
         self._ability = ability
+        self._secure = secure
+        self._claims: dict[PeerName, Claim] = {}
+        """What the peers' kernels can."""
         self._places: dict[PeerName, PeerConfig] = {}
         """Where the sleeve finds each peer."""
         self._remote: dict[tuple[PeerName, bytes], Endpoint] = {}
@@ -133,13 +151,13 @@ class Fabric:
     async def _program(self) -> bool:
         self._decide()
         self._settle_inheritance()
-        open_links = {link.peer: None if link.mode == MODE_SLEEVE else link.address
-                      for link in self.links if link.mode != MODE_NONE}
+        open_links = {link.peer: link.vtep for link in self.links if link.mode != MODE_NONE}
         named = [Remote(peer, address) for peer, address in sorted(open_links.items())]
         remotes = self._inheritance.remotes(named)
         endpoints = self._inheritance.endpoints(self.endpoints(), named)
         try:
-            await self._datapath.set_remotes(remotes)
+            accepted = await self._want_tunnels(remotes)
+            await self._datapath.set_remotes(remotes, accepted)
             await self._datapath.set_endpoints(endpoints)
             self._want_sleeve(remotes, endpoints)
         except EnvironmentFailure as exc:
@@ -148,6 +166,15 @@ class Fabric:
             return False
         self.failure = None
         return True
+
+    async def _want_tunnels(self, remotes: Sequence[Remote]) -> frozenset[IPAddress]:
+        """Have the gate as wanted before forwarding is; return where VXLAN may come from by tunnels."""
+        if self._secure is None:
+            return frozenset()
+        tunnels = {link.vtep for link in self.links if link.mode != MODE_VXLAN} | self._secure.inherited()
+        await self._secure.settle(remote.vtep for remote in remotes
+                                  if remote.vtep is not None and remote.vtep not in tunnels)
+        return self._secure.accepted()
 
     def _want_sleeve(self, remotes: Sequence[Remote], endpoints: Sequence[Endpoint]) -> None:
         """Tell the sleeve which peers are its own, and which MACs are behind them."""
@@ -158,19 +185,25 @@ class Fabric:
     def _settle_inheritance(self) -> None:
         """Let go of what an earlier router left where somebody knows better, or where plain traffic may not go now."""
         self._inheritance.settle(self.links, trio.current_time())
-        self._inheritance.drop(link.address for link in self.links if link.mode != MODE_VXLAN)
+        if self._secure is None:
+            self._inheritance.drop(vtep for vtep in self._inheritance.vteps() if within(vtep, (INNER_NETWORK,)))
+        for link in self.links:
+            self._inheritance.drop({link.address, inner_address(link.peer)} - {link.vtep})
         self._inheritance.drop(link.peer for link in self.links if link.mode != MODE_SLEEVE)
         if self._settings.passwords:
             trusted = self._settings.trusted_subnets
-            self._inheritance.drop(vtep for vtep in self._inheritance.vteps() if not within(vtep, trusted))
+            sealed = frozenset() if self._secure is None else self._secure.inherited()
+            self._inheritance.drop(vtep for vtep in self._inheritance.vteps()
+                                   if vtep not in sealed and not within(vtep, trusted))
 
     def _decide(self) -> None:
         self._underlay = self._settings.advertise or self._datapath.underlay_addresses()
-        links = [
+        peers = self._peers()
+        links = self._improved(peers, [
             decide_link(peer, encrypts=bool(self._settings.passwords), own_addresses=self._underlay,
                         trusted_subnets=self._settings.trusted_subnets, ability=self._ability)
-            for peer in self._peers()
-        ]
+            for peer in peers
+        ])
         if links != self.links:
             before = {link.peer: link for link in self.links}
             for link in links:
@@ -179,6 +212,36 @@ class Fabric:
                                                   address=link.address, reason=link.reason))
             self.links = links
             self.on_links()
+
+    def _improved(self, peers: Sequence[PeerUnderlay], links: Sequence[LinkDecision]) -> list[LinkDecision]:
+        """Ask for tunnels where they would be better, and use those that carry."""
+        if self._secure is None:
+            return list(links)
+        wanted = [(peer, link) for peer, link in zip(peers, links, strict=True)
+                  if wants_tunnel(peer, link, encrypts=bool(self._settings.passwords), ability=self._ability)]
+        found = (self._counterpart(peer, link) for peer, link in wanted)
+        self._secure.want([counterpart for counterpart in found if counterpart is not None])
+        tunnels = self._secure.links()
+        return [improve(link, tunnels[link.peer]) if link.peer in tunnels else link for link in links]
+
+    def _counterpart(self, peer: PeerUnderlay, link: LinkDecision) -> Counterpart | None:
+        """Return a peer as the other end of tunnels; None where its key, or the way to it, is not known."""
+        identity = self._mesh.core.identity_of(peer.name)
+        way = None if link.address is None or self._secure is None else self._secure.way_to(link.address)
+        if identity is None or way is None:
+            return None
+        translated = peer.connected_from is not None and bool(peer.advertised) \
+            and peer.connected_from not in peer.advertised
+        return Counterpart(peer.name, static_key_of(identity), self._claims.get(peer.name, Claim()), way, translated,
+                           self._mesh.core.is_reachable(peer.name))
+
+    def _note_claim(self, peer: PeerView) -> None:
+        """Note by which tunnels a peer says that it can be reached."""
+        try:
+            self._claims[peer.name] = read_features(peer.features)
+        except RemoteError as exc:
+            self._claims[peer.name] = Claim()
+            log.warning("features of a peer make no sense", extra=fields(peer=peer.name, reason=exc))
 
     def _peers(self) -> list[PeerUnderlay]:
         connections = {view.peer: view for view in self._mesh.core.connections() if view.established}
@@ -191,6 +254,7 @@ class Fabric:
             host = None if connection is None else host_of(connection.address)
             advertised = _addresses(peer.addresses)
             self._place(peer, host, advertised)
+            self._note_claim(peer)
             result.append(PeerUnderlay(
                 name=peer.name, nickname=peer.nickname, connected_from=host,
                 advertised=advertised, encrypts=bool(peer.features.get(ENCRYPTED)),

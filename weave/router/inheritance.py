@@ -42,7 +42,7 @@ class Inheritance:
     def settle(self, links: Iterable[LinkDecision], now: float) -> None:
         """Take note of the peers that are known now; drop what is no longer kept."""
         for link in links:
-            for place in (link.address, link.peer):
+            for place in (link.address, link.vtep, link.peer):
                 if place is not None and place in self._left and place not in self._greeted:
                     self._greeted.add(place)
                     self._until[place] = min(self._until[place], now + GREETING_S)

@@ -26,7 +26,7 @@ from weave.mesh.preamble import PROTOCOL_MAX, PROTOCOL_MIN
 from weave.mesh.service import MeshService
 from weave.mesh.views import ConnectionView
 from weave.names import PeerName
-from weave.net import Datapath, Endpoint, PeerStatus
+from weave.net import Datapath, Endpoint, PeerStatus, TunnelQuality
 from weave.router.fabric import Fabric
 from weave.router.underlay import MODE_NONE, MODE_SLEEVE, MODE_VXLAN, LinkDecision
 from weave.settings import Settings
@@ -113,14 +113,17 @@ def endpoint_reports(local: Iterable[Endpoint], remote: Iterable[Endpoint], nick
     ]
 
 
-def link_reports(links: Iterable[LinkDecision], ways: Mapping[str, PeerStatus], mtu: int) -> list[LinkReport]:
+def link_reports(links: Iterable[LinkDecision], ways: Mapping[str, PeerStatus],
+                 tunnels: Mapping[PeerName, TunnelQuality], mtu: int) -> list[LinkReport]:
     """Return how container traffic travels to each peer; `ways` is what the sleeve says of those that are its own."""
     known = list(links)
     nicknames = {str(link.peer): link.nickname for link in known}
-    return [_link(link, ways.get(link.peer) if link.mode == MODE_SLEEVE else None, nicknames, mtu) for link in known]
+    return [_link(link, ways.get(link.peer) if link.mode == MODE_SLEEVE else None, tunnels.get(link.peer), nicknames,
+                  mtu) for link in known]
 
 
-def _link(link: LinkDecision, way: PeerStatus | None, nicknames: Mapping[str, str], mtu: int) -> LinkReport:
+def _link(link: LinkDecision, way: PeerStatus | None, tunnel: TunnelQuality | None, nicknames: Mapping[str, str],
+          mtu: int) -> LinkReport:
     address = str(link.address) if link.address is not None else ""
     if way is not None and way.helper:
         address = f"via {nicknames.get(way.helper) or way.helper}"
@@ -130,11 +133,12 @@ def _link(link: LinkDecision, way: PeerStatus | None, nicknames: Mapping[str, st
     reason = link.reason
     if link.mode == MODE_SLEEVE and (way is None or not way.established):
         reason = f"no answer to the sleeve yet, is UDP let through? {reason}"
+    measured = way or tunnel
     return {"Peer": link.peer, "NickName": link.nickname, "Mode": link.mode, "MTU": mtu, "Address": address,
-            "Reason": reason, "Quality": None if way is None else _quality(way)}
+            "Reason": reason, "Quality": None if measured is None else _quality(measured)}
 
 
-def _quality(way: PeerStatus) -> QualityReport:
+def _quality(way: PeerStatus | TunnelQuality) -> QualityReport:
     return {"RTTms": None if way.rtt_s is None else round(way.rtt_s * 1000, 3),
             "LossPercent": round(way.loss * 100, 2), "DatagramBytes": way.size,
             "SentBytes": way.sent, "ReceivedBytes": way.received}

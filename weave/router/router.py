@@ -30,7 +30,22 @@ from weave.mesh.peers import LocalPeer, MeshConfig
 from weave.mesh.service import MeshService, ServiceConfig
 from weave.mesh.verifier import KeyVerifier
 from weave.names import PeerName
-from weave.net import Datapath, DatapathConfig, Keys, SleeveClient, SleeveConfig, end_sleeve, has_tap, sleeve_psk
+from weave.net import (
+    CryptConfig,
+    Datapath,
+    DatapathConfig,
+    KernelAbility,
+    Keys,
+    SecureLinks,
+    SleeveClient,
+    SleeveConfig,
+    end_sleeve,
+    features_of,
+    has_tap,
+    probe_kernel,
+    sleeve_psk,
+    wipe_links,
+)
 from weave.router import endpoints, naming, spool
 from weave.router.addressing import Addressing
 from weave.router.admission import Admission
@@ -57,6 +72,8 @@ log = logging.getLogger("weave.router")
 
 IPAM_KIND = "ipam"
 IPAM_CHANNEL = "ipam"
+KEYS_KIND = "keys"
+"""Of messages by which two peers agree on the keys of an encrypted link."""
 UID_BITS = 63
 KEEP_SOURCES_INTERVAL_S = 0.2
 """A change of the firewall takes some 20 ms; of a burst of containers only the last matters."""
@@ -106,6 +123,7 @@ class Router:
         await end_sleeve(self._settings.sleeve_socket)
         async with Datapath.open(self._datapath_config(me)) as datapath:
             await datapath.wipe()
+        await wipe_links(self._datapath_config(me))
         self._remove_state()
 
     def _check_routes(self, datapath: Datapath) -> None:
@@ -122,17 +140,32 @@ class Router:
         for leftover in self._settings.state_dir.glob(self._settings.database.name + "*"):
             leftover.unlink()
 
-    def _datapath_config(self, me: PeerName) -> DatapathConfig:
+    def _datapath_config(self, me: PeerName, ability: KernelAbility | None = None) -> DatapathConfig:
         return DatapathConfig(peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu,
-                              port=self._settings.vxlan_port, guard_sources=self._settings.guard_sources)
+                              port=self._settings.vxlan_port, guard_sources=self._settings.guard_sources,
+                              sealing=0 if ability is None else ability.overhead)
+
+    def _ability(self) -> KernelAbility | None:
+        """Return what the kernel can encrypt by; None where it is not to."""
+        return probe_kernel() if self._settings.passwords and not self._settings.sleeve_alone else None
 
     async def _run_with(self, store: Store, psks: tuple[bytes, ...]) -> None:
         state = await load_self(store)
         me = state.identity.public.name
+        ability = self._ability()
+        config = self._datapath_config(me, ability)
         async with AsyncExitStack() as stack:
-            datapath = await stack.enter_async_context(Datapath.open(self._datapath_config(me)))
+            datapath = await stack.enter_async_context(Datapath.open(config))
             self._check_routes(datapath)
-            parts = Parts(self._settings, state, store, datapath, psks)
+            if ability is None:
+                await wipe_links(config)
+                secure = None
+            else:
+                secure = await stack.enter_async_context(SecureLinks.open(CryptConfig(
+                    datapath=config, static=state.identity.static_keys, incarnation=state.incarnation,
+                    password_keys=psks, segment_mtu=datapath.mtu, underlay_mtu=datapath.underlay_mtu,
+                    ability=ability)))
+            parts = Parts(self._settings, state, store, datapath, psks, secure)
             async with trio.open_nursery() as nursery:
                 await parts.start(nursery, self)
                 log.info("ready", extra=fields(version=__version__, peer=me, nickname=self._settings.nickname))
@@ -146,19 +179,21 @@ class Router:
             if self._wipe:
                 await end_sleeve(self._settings.sleeve_socket)
                 await datapath.wipe()
+                await wipe_links(config)
 
 
 class Parts:
     """The parts of a running router and what connects them."""
 
     def __init__(self, settings: Settings, state: SelfState, store: Store, datapath: Datapath,
-                 psks: tuple[bytes, ...]) -> None:
+                 psks: tuple[bytes, ...], secure: SecureLinks | None) -> None:
         me = state.identity.public.name
         uid = secrets.randbits(UID_BITS)
         self._settings, self._state, self._me = settings, state, me
         self.datapath = datapath
+        self.secure = secure
         self.persister = Persister(store)
-        self.mesh = MeshService(state.identity, _mesh_core(settings, state, uid, datapath), ServiceConfig(
+        self.mesh = MeshService(state.identity, _mesh_core(settings, state, uid, datapath, secure), ServiceConfig(
             listen=settings.listen, port=settings.port, psks=psks, nickname=settings.nickname, uid=uid,
             trusted_subnets=settings.trusted_subnets))
         self.ipam = None if not settings.ranges else Allocators({
@@ -172,7 +207,7 @@ class Parts:
         self.dns = None if self.catalogue is None else DnsServer(
             self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
         self.sleeve = SleeveClient(sleeve_config(settings, state, datapath, psks))
-        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings))
+        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), secure)
         self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
@@ -207,6 +242,10 @@ class Parts:
         self.mesh.on_persist = self.persister.enqueue
         self.fabric.on_links = self._peers_changed
         nursery.start_soon(self.persister.run)
+        if self.secure is not None:
+            self.secure.on_send = self._send_keys
+            self.secure.on_changed = self.fabric.peers_changed
+            await nursery.start(self.secure.run)
         if self.ipam is not None:
             await nursery.start(self.ipam.run)
         if self.dns is not None:
@@ -264,6 +303,8 @@ class Parts:
     def _deliver(self, kind: str, source: PeerName, payload: bytes) -> None:
         if kind == IPAM_KIND and self.ipam is not None:
             self.ipam.message(source, payload)
+        elif kind == KEYS_KIND and self.secure is not None:
+            self.secure.message(source, payload)
 
     def _peers_changed(self) -> None:
         reachable = self.mesh.core.reachable()
@@ -276,6 +317,9 @@ class Parts:
 
     def _publish_ring(self, key: bytes, value: bytes | None) -> None:
         self.mesh.publish(IPAM_CHANNEL, key, value)
+
+    def _send_keys(self, peer: PeerName, payload: bytes) -> None:
+        self.mesh.send(peer, KEYS_KIND, payload)
 
     def _send_ipam(self, peer: PeerName, payload: bytes) -> None:
         self.mesh.send(peer, IPAM_KIND, payload)
@@ -299,7 +343,8 @@ def _ability(settings: Settings) -> Ability:
     return Ability(sleeve=has_tap(), vxlan=not settings.sleeve_alone)
 
 
-def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapath) -> MeshCore:
+def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapath,
+               secure: SecureLinks | None) -> MeshCore:
     public = state.identity.public
     addresses = settings.advertise or datapath.underlay_addresses()
     return MeshCore(
@@ -308,7 +353,8 @@ def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapat
             incarnation=state.incarnation, control_port=settings.port,
             addresses=tuple(str(address) for address in addresses), version=__version__,
             features={ENCRYPTED: bool(settings.passwords), CAN_SLEEVE: has_tap(),
-                      CAN_VXLAN: not settings.sleeve_alone},
+                      CAN_VXLAN: not settings.sleeve_alone,
+                      **({} if secure is None else features_of(secure.claim))},
             trusted_subnets=tuple(str(subnet) for subnet in settings.trusted_subnets)),
         signer=state.identity, verifier=KeyVerifier(),
         config=MeshConfig(discovery=settings.discovery, connection_limit=settings.connection_limit,

@@ -1,16 +1,18 @@
 """How container traffic travels to each peer, and over which underlay address: a pure decision for each peer.
 
 The rule that keeps secrets: once a password is set on either end, plain VXLAN goes to a peer only where both ends call
-the other's address trusted. Otherwise, and where VXLAN cannot go, traffic is sealed by the sleeve (mode `sleeve`). Only
-where an end has no sleeve the mode is `none`. The reason says in words why the mode is not a better one.
+the other's address trusted. Otherwise, and where VXLAN cannot go, traffic is sealed by the sleeve (mode `sleeve`), or,
+where both kernels can and it is proven to carry, by the kernel (`improve`). Only where an end has no sleeve the mode is
+`none`. The reason says in words why the mode is not a better one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from weave.addresses import IPAddress, IPNetwork
 from weave.names import PeerName
+from weave.net import SecureLink
 
 MODE_VXLAN = "vxlan"
 MODE_SLEEVE = "sleeve"
@@ -55,6 +57,8 @@ class LinkDecision:
     mode: str
     address: IPAddress | None
     reason: str
+    vtep: IPAddress | None = None
+    """Where VXLAN goes; None: not by VXLAN."""
 
 
 def decide_link(peer: PeerUnderlay, *, encrypts: bool, trusted_subnets: Sequence[IPNetwork],
@@ -67,11 +71,25 @@ def decide_link(peer: PeerUnderlay, *, encrypts: bool, trusted_subnets: Sequence
     reason = _against_vxlan(peer, address, ability) or (
         _distrust(peer, address, trusted_subnets, own_addresses) if encrypts or peer.encrypts else None)
     if reason is None:
-        return LinkDecision(peer.name, peer.nickname, MODE_VXLAN, address, plain)
+        return LinkDecision(peer.name, peer.nickname, MODE_VXLAN, address, plain, address)
     if ability.sleeve and peer.sleeve:
         return LinkDecision(peer.name, peer.nickname, MODE_SLEEVE, address, reason)
     lack = "this host has no TAP devices" if not ability.sleeve else "that peer cannot"
     return LinkDecision(peer.name, peer.nickname, MODE_NONE, address, f"{reason}; no sleeve: {lack}")
+
+
+def wants_tunnel(peer: PeerUnderlay, decision: LinkDecision, *, encrypts: bool, ability: Ability) -> bool:
+    """Say whether an encrypted tunnel of the kernel would be better than what was decided."""
+    return (decision.mode != MODE_VXLAN and decision.address is not None and encrypts and peer.encrypts
+            and ability.vxlan and peer.vxlan)
+
+
+def improve(decision: LinkDecision, tunnel: SecureLink) -> LinkDecision:
+    """Return the decision as it is with this tunnel, where that carries; with its reasons where it does not."""
+    reason = "; ".join(filter(None, (decision.reason, tunnel.words())))
+    if tunnel.mode is None:
+        return replace(decision, reason=reason)
+    return replace(decision, mode=tunnel.mode.words, vtep=tunnel.vtep, reason=reason)
 
 
 def _against_vxlan(peer: PeerUnderlay, address: IPAddress | None, ability: Ability) -> str | None:

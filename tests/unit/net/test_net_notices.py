@@ -23,7 +23,7 @@ from weave.net.notices import NFNL_SUBSYS_NFTABLES, NFTA_TABLE, Ours, is_firewal
 BRIDGE, VXLAN, OTHER = 7, 8, 99
 OURS = Ours(BRIDGE, frozenset({VXLAN}))
 LEARNED, FAILED = 0x02, 0x20
-NFT_MSG_NEWRULE, NFT_MSG_DELRULE, NFT_MSG_DELTABLE = 6, 8, 2
+NFT_MSG_NEWRULE, NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFT_MSG_DELSETELEM = 6, 8, 2, 14
 
 
 def link(kind: int, index: int, flags: int = IFF_UP, master: int = BRIDGE) -> Reply:
@@ -66,7 +66,8 @@ def test_of_devices_and_entries_only_losses_of_ours_count(notice: Reply, damage:
 @pytest.mark.parametrize(("notice", "damage"), [
     (firewall(NFT_MSG_DELTABLE, "weave"), True), (firewall(NFT_MSG_DELRULE, "weave_nat"), True),
     (firewall(NFT_MSG_NEWRULE, "weave"), False), (firewall(NFT_MSG_DELTABLE, "filter"), False),
-    (firewall(NFT_MSG_DELTABLE, "weave", subsystem=1), False),
+    (firewall(NFT_MSG_DELTABLE, "weave", subsystem=1), False), (firewall(NFT_MSG_DELTABLE, "weave_ports"), True),
+    (firewall(NFT_MSG_DELSETELEM, "weave"), True), (firewall(NFT_MSG_DELSETELEM, "weave_ports"), False),
 ])
 def test_of_the_firewall_only_losses_in_our_tables_count(notice: Reply, damage: bool) -> None:
     assert is_firewall_damage(notice) is damage

@@ -103,6 +103,19 @@ def read_attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     return found
 
 
+def read_list(data: bytes) -> list[bytes]:
+    """Return the payloads of a nest whose attributes are items, all of one number."""
+    items: list[bytes] = []
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(data):
+        size, _ = _ATTRIBUTE.unpack_from(data, offset)
+        if size < _ATTRIBUTE.size or offset + size > len(data):
+            raise GarbledNetlink(f"item of a netlink list claims {size} octets of {len(data) - offset}")
+        items.append(data[offset + _ATTRIBUTE.size:offset + size])
+        offset += (size + ALIGNMENT - 1) & -ALIGNMENT
+    return items
+
+
 def read_u32(payload: bytes | None, default: int = 0) -> int:
     """Return the number in an attribute of four octets; `default` where there is none."""
     if payload is None:

@@ -49,6 +49,7 @@ ADVICE = {
     errno.EPERM: "run the router as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN",
     errno.EACCES: "run the router as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN",
     errno.EOPNOTSUPP: "this kernel lacks the feature; load the modules bridge, veth and vxlan",
+    errno.EPROTONOSUPPORT: "this kernel was built without it",
     errno.EAFNOSUPPORT: "this kernel runs without that address family; enable IPv6",
     errno.EADDRINUSE: "another overlay network or program uses that UDP port; stop it",
     errno.ENOBUFS: "the kernel is short of memory; it is tried again",
@@ -92,7 +93,10 @@ class Netlink:
         self.sent = 0
         self.refused = 0
         self._sequence = 0
-        self._socket = socket.socket(AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        try:
+            self._socket = socket.socket(AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        except OSError as exc:
+            raise NetlinkFailure("open a netlink socket", exc.errno or 0) from exc
         try:
             self._socket.bind((0, 0))
             for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):

@@ -1,6 +1,7 @@
-"""The numbers of rtnetlink that we use, under the names the kernel's headers give them.
+"""The numbers of netlink that we use, under the names the kernel's headers give them.
 
-Sources: linux/netlink.h, rtnetlink.h, if_link.h, if_bridge.h, neighbour.h, if_addr.h.
+Sources: linux/netlink.h, rtnetlink.h, if_link.h, if_bridge.h, neighbour.h, if_addr.h. Those of generic netlink,
+WireGuard and XFRM stand with their messages.
 """
 
 AF_UNSPEC = 0
@@ -11,7 +12,9 @@ AF_NETLINK = 16
 
 # Netlink sockets
 NETLINK_ROUTE = 0
+NETLINK_XFRM = 6
 NETLINK_NETFILTER = 12
+NETLINK_GENERIC = 16
 SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP = 1
 NETLINK_CAP_ACK = 10

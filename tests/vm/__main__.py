@@ -1,0 +1,71 @@
+"""Boot the virtual machine, run `tests.vm.guest` inside, show what it says.
+
+The testbed (`get-kernel.sh`, `run.sh`) is looked for where TESTBED_VM says, or beside the repository; the kernel is
+kept where VM_KERNEL_TREE says, or under `build/`. Exit status: 0 when every check held, 1 when one did not, 2 when
+there is no testbed.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEADLINE_S = 900
+"""An idle machine takes a fifth of it."""
+SCRIPT = """
+ln -sfn /proc/self/fd /dev/fd; ln -sfn /proc/self/fd/0 /dev/stdin
+modprobe -a bridge veth vxlan wireguard esp4 esp6 nf_tables
+cd {repository} && PYTHONDONTWRITEBYTECODE=1 exec {python} -m tests.vm.guest
+"""
+
+
+def testbed() -> Path | None:
+    """Return the directory of the testbed; None where there is none."""
+    named = os.environ.get("TESTBED_VM")
+    places = [Path(named)] if named else [parent / "shared/testbed/vm" for parent in REPOSITORY.parents]
+    return next((place for place in places if (place / "run.sh").exists()), None)
+
+
+def kernel(bed: Path) -> Path:
+    """Return the kernel tree, fetched when it is missing."""
+    tree = Path(os.environ.get("VM_KERNEL_TREE") or REPOSITORY / "build/vm-kernel").resolve()
+    if not (tree / "boot").is_dir():
+        subprocess.run([bed / "get-kernel.sh", tree], check=True, stdout=subprocess.DEVNULL)
+    return tree
+
+
+def boot(bed: Path, tree: Path) -> str:
+    """Run the guest to its end, or to the deadline; show what it prints, and return it."""
+    lines = []
+    with tempfile.TemporaryDirectory() as scratch:
+        script = Path(scratch, "guest.sh")
+        script.write_text(SCRIPT.format(repository=REPOSITORY, python=sys.executable))
+        with subprocess.Popen(["stdbuf", "-oL", bed / "run.sh", "--smp", "1", "--kernel-tree", tree, script], text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True) as process:
+            clock = threading.Timer(DEADLINE_S, os.killpg, (process.pid, signal.SIGKILL))
+            clock.start()
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                lines.append(line)
+            clock.cancel()
+    return "".join(lines)
+
+
+def main() -> int:
+    """Run it all."""
+    bed = testbed()
+    if bed is None:
+        print("no testbed: set TESTBED_VM to the directory of run.sh", file=sys.stderr)
+        return 2
+    if "GUEST-RC=" not in (output := boot(bed, kernel(bed))):
+        print(f"the virtual machine did not come to its end within {DEADLINE_S} s", file=sys.stderr)
+    return 0 if "GUEST-RC=0" in output else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

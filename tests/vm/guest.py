@@ -1,0 +1,257 @@
+"""The story that runs inside the virtual machine: one boot, one capture, every tunnel and every switch.
+
+Each check prints `ok` or `not ok` and its name; what follows a failed one still runs. In the end the capture is read:
+whatever happened in between, nothing of the containers' packets may have been on the wire in the clear.
+"""
+
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from tests.vm.world import MARK, Station, Traffic, captured, namespace, run, until, uses
+from weave.logs import configure
+from weave.net.crypt import limits
+from weave.net.crypt.candidates import Mode
+from weave.net.crypt.capability import probe_kernel
+from weave.net.netlink import xfrm
+
+SWITCH_S = 120.0
+REKEY_S, LONG_S = 15.0, 10_000.0
+FEW_BYTES = 10_000
+QUIET_S = 4.0
+"""How long nothing may be lost where nothing should happen."""
+CAPTURE = Path("/tmp/weave-vm.pcap")
+MODULES = ("wireguard", "esp4", "esp6")
+FORBID = Path("/etc/modprobe.d/weave-vm.conf")
+BLOCK = "add table inet block; add chain inet block in { type filter hook input priority -300; }"
+STARTED_AT = time.monotonic()
+
+Check = Callable[["World"], Awaitable[None]]
+
+
+def relax() -> None:
+    """Give an emulated processor the time it takes, and have keys wear out while we look."""
+    limits.ANSWER_S, limits.PEER_FRESH_S, limits.PROVE_S = 3.0, 20.0, 15.0
+    limits.FIRST_RETRY_S, limits.MAX_RETRY_S = 3.0, 6.0
+    limits.OFFER_RETRY_S, limits.GRACE_S, limits.REKEY_S = 2.0, 4.0, REKEY_S
+
+
+class World:
+    """Both hosts, their traffic, and what is in their way."""
+
+    def __init__(self, switch: int) -> None:
+        ability = probe_kernel()
+        self.stations = Station(1, switch, ability), Station(2, switch, ability)
+        first, second = self.stations
+        first.other, second.other = second, first
+        self.traffic = Traffic(self.stations)
+        self._stop = {station.number: trio.CancelScope() for station in self.stations}
+        self._nursery: trio.Nursery
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have both hosts up, with traffic."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self.traffic.run)
+            for station in self.stations:
+                await self.start(station)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def start(self, station: Station) -> None:
+        """Start the router of a host."""
+        await self._nursery.start(self._run, station)
+        for each in self.stations:
+            if each.secure is not None and each.other.life:
+                each.want()
+
+    async def stop(self, station: Station) -> None:
+        """End the router of a host, as a crash would: the kernel stays as it is."""
+        self._stop[station.number].cancel()
+        await until(lambda: station.secure is None, lambda: "the router does not end", SWITCH_S)
+        station.other.want()
+
+    async def _run(self, station: Station, task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope() as scope:
+            self._stop[station.number] = scope
+            async with station.running():
+                await station.attach()
+                task_status.started()
+                await trio.sleep_forever()
+
+    async def uses(self, mode: Mode | None) -> None:
+        """Wait until both hosts use this tunnel and packets arrive by it, both ways."""
+        await until(lambda: uses(self.stations, mode), self.describe, SWITCH_S)
+        if mode is not None:
+            before = [len(got) for got in self.traffic.got]
+            await until(lambda: all(len(got) > count + 3 for got, count in zip(self.traffic.got, before, strict=True)),
+                        lambda: f"{mode.words} is used but carries nothing; {self.describe()}", SWITCH_S)
+
+    def describe(self) -> str:
+        return " | ".join(f"h{station.number}: {station.link()}" for station in self.stations
+                          if station.secure is not None)
+
+    def block(self, *kinds: str) -> None:
+        """Have both hosts drop packets of these kinds."""
+        rules = "".join(f"; add rule inet block in {kind} drop" for kind in kinds)
+        for station in self.stations:
+            run("nft", BLOCK + rules, where=station.host)
+
+    def unblock(self) -> None:
+        for station in self.stations:
+            run("nft", "delete table inet block", where=station.host)
+
+    def has_other_keys(self, before: set[str]) -> bool:
+        """Say whether none of these associations is left, and there are others."""
+        now = self.spis()
+        return len(now) >= 2 and before.isdisjoint(now)
+
+    def spis(self) -> set[str]:
+        """Return the associations of the first host."""
+        listing = run("ip", "xfrm", "state", where=self.stations[0].host)
+        return {word for word in listing.split() if word.startswith("0x") and len(word) == 10}
+
+
+async def wireguard_comes_first(world: World) -> None:
+    await world.uses(Mode.WIREGUARD)
+
+
+async def a_restarted_router_loses_nothing(world: World) -> None:
+    second = world.stations[1]
+    before = world.traffic.now()
+    await world.stop(second)
+    await trio.sleep(QUIET_S)
+    await world.start(second)
+    await world.uses(Mode.WIREGUARD)
+    await trio.sleep(QUIET_S)
+    lost = world.traffic.lost(before)
+    assert lost == 0, f"{lost} packets were lost over a restart"
+
+
+async def a_blocked_port_leads_to_ipsec(world: World) -> None:
+    world.block("udp dport 6785")
+    await world.uses(Mode.IPSEC)
+    assert "no vxlan+wireguard" in world.stations[0].link().words()
+
+
+async def keys_are_replaced_and_nothing_is_lost(world: World) -> None:
+    before = world.traffic.now()
+    for _ in range(2):
+        seen = world.spis()
+        await until(partial(world.has_other_keys, seen), lambda: "the old associations stay", SWITCH_S)
+    await trio.sleep(QUIET_S)
+    lost = world.traffic.lost(before)
+    assert lost == 0, f"{lost} packets were lost while keys were replaced"
+
+
+async def the_kernel_asks_for_new_keys_by_bytes(world: World) -> None:
+    seen = world.spis()
+    kept, xfrm.SOFT_BYTES = xfrm.SOFT_BYTES, FEW_BYTES
+    await until(partial(world.has_other_keys, seen), lambda: "the old associations stay", SWITCH_S)
+    limits.REKEY_S = LONG_S
+    await keys_are_replaced_and_nothing_is_lost(world)
+    xfrm.SOFT_BYTES = kept
+
+
+async def flushed_associations_come_back(world: World) -> None:
+    for station in world.stations:
+        run("ip", "xfrm", "state", "flush", where=station.host)
+        run("ip", "xfrm", "policy", "flush", where=station.host)
+    await until(lambda: len(world.spis()) >= 2, lambda: "no associations", SWITCH_S)
+    await world.uses(Mode.IPSEC)
+
+
+async def dropped_esp_leaves_no_tunnel_but_a_reason(world: World) -> None:
+    world.unblock()
+    world.block("udp dport 6785", "meta l4proto esp")
+    await world.uses(None)
+    assert "firewall or NAT" in world.stations[0].link().words(), world.describe()
+
+
+async def the_best_tunnel_is_used_again(world: World) -> None:
+    world.unblock()
+    await world.uses(Mode.WIREGUARD)
+    await until(lambda: not world.spis(), lambda: f"associations stay: {world.spis()}", SWITCH_S)
+
+
+async def missing_modules_are_named(world: World) -> None:
+    FORBID.write_text("".join(f"install {name} /bin/false\n" for name in MODULES))  # noqa: ASYNC240 - nobody waits
+    for station in world.stations:
+        run("ip", "link", "delete", "weave-wg", where=station.host)
+        run("ip", "xfrm", "state", "flush", where=station.host)
+    run("modprobe", "-r", *MODULES)
+    ability = probe_kernel()
+    for why_not, module in zip((ability.wireguard, ability.esp4, ability.esp6), MODULES, strict=True):
+        assert f"the module {module} cannot be loaded" in why_not, ability
+
+
+CHECKS: tuple[Check, ...] = (
+    wireguard_comes_first,
+    a_restarted_router_loses_nothing,
+    a_blocked_port_leads_to_ipsec,
+    keys_are_replaced_and_nothing_is_lost,
+    the_kernel_asks_for_new_keys_by_bytes,
+    flushed_associations_come_back,
+    dropped_esp_leaves_no_tunnel_but_a_reason,
+    the_best_tunnel_is_used_again,
+)
+
+
+def report(name: str, failure: BaseException | None) -> bool:
+    print(f"{'ok' if failure is None else 'not ok'} {name.replace('_', ' ')} ({time.monotonic() - STARTED_AT:.0f} s)")
+    if failure is not None:
+        traceback.print_exception(failure, limit=-3, file=sys.stdout)
+    sys.stdout.flush()
+    return failure is None
+
+
+async def attempt(check: Check, world: World) -> bool:
+    """Run one check and say how it went."""
+    try:
+        await check(world)
+    except (AssertionError, OSError, subprocess.SubprocessError) as exc:
+        return report(check.__name__, exc)
+    return report(check.__name__, None)
+
+
+def nothing_was_in_the_clear() -> None:
+    """Look for the containers' packets, and for VXLAN, in what was captured; and that there was something."""
+    raw = CAPTURE.read_bytes()
+    assert MARK not in raw, "payload of containers was on the wire in the clear"
+    counts = {what: len(run("tcpdump", "-n", "-r", str(CAPTURE), what, check=False).splitlines())
+              for what in ("udp port 6784 or udp port 6786", "udp port 6785", "esp")}
+    plain, wireguard, esp = counts.values()
+    assert not plain, f"{plain} packets of VXLAN or probes were on the wire in the clear"
+    assert wireguard > 20, counts
+    assert esp > 20, counts
+
+
+async def main() -> bool:
+    """Run all checks; say whether all held."""
+    print(f"imported ({time.monotonic() - STARTED_AT:.0f} s)", flush=True)
+    configure("warning", "text")
+    relax()
+    switch = namespace()
+    run("ip", "link", "add", "lan", "up", "type", "bridge", "forward_delay", "0", where=switch)
+    world = World(switch)
+    with captured(switch, CAPTURE):
+        async with world.running():
+            good = [await attempt(check, world) for check in CHECKS]
+    good.append(await attempt(missing_modules_are_named, world))
+    try:
+        nothing_was_in_the_clear()
+    except AssertionError as exc:
+        return report("nothing_was_in_the_clear", exc)
+    return report("nothing_was_in_the_clear", None) and all(good)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if trio.run(main) else 1)

@@ -1,0 +1,186 @@
+"""Whether a tunnel to a peer carries: proven by probes, lost when they stay unanswered, tried again later. Pure.
+
+                 small and large answered                 several lost in a row
+    proving ──────────────────────────────→ proven ──────────────────────────────→ failed
+       │  └──────────── too long ────────────────────────────────────────────────→   │
+       └─────────────────── after a pause, or as soon as the peer probes us ─────────┘
+
+A tunnel is used only while both ends have proven it, which each says in its probes. So no packet is sent into a tunnel
+that nobody knows to work, and both ends leave it together. While the peer's router is away (*suspended*) probes are
+not missed, and what was proven stays in use: the kernels carry on by themselves.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from weave.net.crypt import limits
+from weave.net.crypt.probe_messages import TOKEN_BYTES
+
+PROVING, PROVEN, FAILED = "proving", "proven", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send a probe."""
+
+    token: bytes
+    large: bool
+
+
+class Track:
+    """What is known of one tunnel to one peer."""
+
+    def __init__(self, now: float, entropy: Callable[[int], bytes]) -> None:
+        self.phase = PROVING
+        self.reason = "no probe has been answered yet"
+        """Why it is not used, in words."""
+        self.rtt_s: float | None = None
+        self.loss = 0.0
+        """Share of probes lost, the recent ones counting most."""
+        self._entropy = entropy
+        self._asked: dict[bytes, tuple[float, bool]] = {}
+        self._answered: set[bool] = set()
+        """Sizes (large or not) answered since proving began."""
+        self._lost = {False: 0, True: 0}
+        self._count = 0
+        self._next_at = now
+        self._until = now + limits.PROVE_S
+        self._pause = limits.FIRST_RETRY_S
+        self._failed_at = -inf
+        self._proven_at = inf
+        self._peer_proven_at = -inf
+        self._trouble = ""
+        self._suspended = False
+
+    def is_usable(self, now: float) -> bool:
+        """Say whether both ends have proven the tunnel."""
+        if self.phase != PROVEN or self._peer_proven_at == -inf:
+            return False
+        return self._suspended or now - self._peer_proven_at < limits.PEER_FRESH_S
+
+    def deadline(self) -> float:
+        """Return when `tick` has something to do."""
+        if self._suspended:
+            return inf
+        if self.phase == FAILED:
+            return self._until
+        lost = min((sent_at for sent_at, _ in self._asked.values()), default=inf) + limits.ANSWER_S
+        ends = self._until if self.phase == PROVING else inf
+        fades = self._peer_proven_at + limits.PEER_FRESH_S
+        return min(self._next_at, lost, ends, fades if fades > self._next_at else inf)
+
+    def tick(self, now: float) -> list[Ask]:
+        """Return the probes that are due."""
+        if self._suspended:
+            return []
+        if self.phase == FAILED:
+            if now < self._until:
+                return []
+            self._prove(now)
+        self._count_lost(now)
+        if self.phase == PROVING and self._until <= now:
+            self._fail(self._why_unproven(), now)
+        if self.phase == FAILED or now < self._next_at:
+            return []
+        return self._ask(now)
+
+    def answered(self, token: bytes, now: float, *, peer_proven: bool) -> None:
+        """Note the answer to a probe of ours; one that nobody asked for says nothing."""
+        asked = self._asked.pop(token, None)
+        if asked is None:
+            return
+        sent_at, large = asked
+        self.rtt_s = now - sent_at
+        self.loss -= self.loss * limits.LOSS_WEIGHT
+        self._trouble = ""
+        self._lost[False] = 0
+        if large:
+            self._lost[True] = 0
+        self._note_peer(now, peer_proven=peer_proven)
+        self._answered.add(large)
+        if self.phase == PROVING and len(self._answered) == 2:
+            self.phase, self.reason = PROVEN, ""
+            self._proven_at = self._next_at = now  # the other end learns of it at once
+
+    def heard(self, now: float, *, peer_proven: bool) -> None:
+        """Note that the peer probes us through this tunnel: one direction works."""
+        self._note_peer(now, peer_proven=peer_proven)
+        if self.phase == FAILED and now - self._failed_at >= limits.PROBE_INTERVAL_S:
+            self._prove(now)
+
+    def unsent(self, token: bytes, trouble: str) -> None:
+        """Note that a probe could not be sent; it counts as lost in its time, for this reason."""
+        if token in self._asked:
+            self._trouble = trouble
+
+    def suspend(self, now: float, *, suspended: bool) -> None:
+        """Note whether the peer's router is away; when it is back the count of lost probes begins anew."""
+        if suspended == self._suspended:
+            return
+        self._suspended = suspended
+        self._asked.clear()
+        self._lost = {False: 0, True: 0}
+        self._next_at = now
+        if self.phase == PROVING:
+            self._until = now + limits.PROVE_S
+        if self._peer_proven_at != -inf:
+            self._peer_proven_at = now
+
+    def retry(self, now: float) -> None:
+        """Do not wait out the pause."""
+        if self.phase == FAILED:
+            self._prove(now)
+
+    # -- work -----------------------------------------------------------------------------------------------------
+
+    def _ask(self, now: float) -> list[Ask]:
+        self._count += 1
+        sizes = [False]
+        if self.phase == PROVING or self._lost[True] or self._count % limits.LARGE_EVERY == 0:
+            sizes.append(True)
+        in_haste = self.phase == PROVING or any(self._lost.values()) or now - self._peer_proven_at > limits.PEER_FRESH_S
+        self._next_at = now + (limits.PROVE_INTERVAL_S if in_haste else limits.PROBE_INTERVAL_S)
+        asks = [Ask(self._entropy(TOKEN_BYTES), large) for large in sizes]
+        self._asked |= {ask.token: (now, ask.large) for ask in asks}
+        return asks
+
+    def _count_lost(self, now: float) -> None:
+        lost = [token for token, (sent_at, _) in self._asked.items() if sent_at + limits.ANSWER_S <= now]
+        for token in lost:
+            self._lost[self._asked.pop(token)[1]] += 1
+            self.loss += (1.0 - self.loss) * limits.LOSS_WEIGHT
+        if lost:
+            self._next_at = min(self._next_at, now + limits.PROVE_INTERVAL_S)
+        if self.phase != PROVEN:
+            return
+        if self._lost[False] >= limits.LOST_PROBES:
+            self._fail(self._trouble or "probes are no longer answered: a firewall or NAT may drop the packets", now)
+        elif self._lost[True] >= limits.LOST_PROBES:
+            self._fail("large packets vanish on the way: lower --mtu, or mend the MTU of the network between", now)
+
+    def _why_unproven(self) -> str:
+        if self._trouble:
+            return self._trouble
+        if False in self._answered:
+            return "large packets vanish on the way: lower --mtu, or mend the MTU of the network between"
+        return "no probe was answered: a firewall or NAT may drop the packets"
+
+    def _fail(self, reason: str, now: float) -> None:
+        if now - self._proven_at >= limits.STEADY_S:
+            self._pause = limits.FIRST_RETRY_S
+        self.phase, self.reason, self._proven_at = FAILED, reason, inf
+        self._asked.clear()
+        self._failed_at, self._until = now, now + self._pause
+        self._peer_proven_at = -inf
+        self._pause = min(2 * self._pause, limits.MAX_RETRY_S)
+
+    def _prove(self, now: float) -> None:
+        self.phase = PROVING
+        self._answered.clear()
+        self._lost = {False: 0, True: 0}
+        self._trouble = ""
+        self._next_at, self._until = now, now + limits.PROVE_S
+
+    def _note_peer(self, now: float, *, peer_proven: bool) -> None:
+        self._peer_proven_at = now if peer_proven else -inf
