@@ -357,7 +357,11 @@ def _listen(family: socket.AddressFamily, address: str, port: int) -> trio.Socke
 
 
 def _host_of(stream: trio.SocketStream) -> IPAddress:
-    return ip_address(stream.socket.getpeername()[0].partition("%")[0])
+    """Return the other end's address; raise `LinkClosed` where it has reset the connection already."""
+    try:
+        return ip_address(stream.socket.getpeername()[0].partition("%")[0])
+    except OSError as exc:
+        raise LinkClosed(_os_words(exc)) from exc
 
 
 def _peer_address(stream: trio.SocketStream) -> str:
