@@ -102,6 +102,8 @@ def nat_table(subnets: Iterable[IPNetwork], *, bridge: str, local: frozenset[IPA
 
     Traffic between a subnet and the rest of the world is masqueraded in both directions: containers need no route
     back to where it came from. What goes in to the `local` containers keeps its source: their answers come by here.
+    So does what goes from a container to one on another host, whoever else would masquerade it (kube-proxy, which
+    takes containers outside its `--cluster-cidr` for strangers): policy over there judges by the source.
     """
     sets = {} if local is None else {
         name: frozenset(ip for ip in local if ip.version == version) for version, name in LOCAL.items()}
@@ -124,7 +126,22 @@ def nat_table(subnets: Iterable[IPNetwork], *, bridge: str, local: frozenset[IPA
         ]
     if len(rules) == unconditional:
         return None
-    return Table(NAT_TABLE, sets, (Chain("masquerade", "nat", "postrouting", SOURCE_NAT),), tuple(rules))
+    chains = [Chain("masquerade", "nat", "postrouting", SOURCE_NAT)]
+    if local is not None:
+        rules = [_between(subnet, bridge) for subnet in sorted(subnets, key=lambda net: (net.version, net))] + rules
+        chains.insert(0, Chain("between", "nat", "postrouting", SOURCE_NAT - 10))
+    return Table(NAT_TABLE, sets, tuple(chains), tuple(rules))
+
+
+def _between(subnet: IPNetwork, bridge: str) -> Rule:
+    """Return the rule that settles the source of a connection before anybody masquerades it: as it is."""
+    protocol = PROTOCOL[subnet.version]
+    source, destination = payload(protocol, "saddr"), payload(protocol, "daddr")
+    inside = {"prefix": {"addr": str(subnet.network_address), "len": subnet.prefixlen}}
+    return rule("between", f"keep sources between hosts {subnet}", match({"meta": {"key": "oifname"}}, bridge),
+                match(source, inside), match(destination, inside),
+                match(destination, f"@{LOCAL[subnet.version]}", "!="),
+                {"snat": {"family": protocol, "addr": source}})
 
 
 def masqueraded(shape: Shape | None) -> frozenset[IPNetwork]:

@@ -87,7 +87,10 @@ def test_a_transaction_is_json_of_all_commands() -> None:
 def test_local_containers_that_keep_sources_come_first_and_are_found_again() -> None:
     table = nat_table([SUBNET], bridge="weave", local=frozenset({ONE}))
     assert table is not None
-    assert [rule.comment.split(" ")[0] for rule in table.rules] == ["keep", "keep", "masquerade", "masquerade"]
+    assert [rule.comment.split(" ")[0] for rule in table.rules] == [
+        "keep", "keep", "keep", "masquerade", "masquerade"]
+    assert [chain.name for chain in table.chains] == ["between", "masquerade"]
+    assert table.chains[0].priority < table.chains[1].priority, "what is settled first stays"
     assert elements_of(table.shape) == {ONE}
     assert masqueraded(table.shape) == {SUBNET}
     assert nat_table((), bridge="weave", local=frozenset({ONE})) is None
