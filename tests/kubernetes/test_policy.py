@@ -81,7 +81,7 @@ def becomes(cluster: Cluster, source: str, address: str, *, is_open: bool) -> No
 def test_01_without_policy_everything_is_open(colors: Workload) -> None:
     for color in ("red", "blue"):
         for address in colors.addresses.values():
-            assert can(colors.cluster, color, address)
+            becomes(colors.cluster, color, address, is_open=True)
 
 
 def test_02_default_deny_closes_every_pod_but_not_for_its_node(colors: Workload) -> None:
