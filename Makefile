@@ -24,7 +24,8 @@ test-kubernetes: setup  ## a real cluster with our manifests (needs root, and a 
 lint: setup      ## style, types, import rules
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
-	@$(PY) -m flake8 --select ASYNC1,ASYNC2,ASYNC3 --extend-ignore ASYNC114,ASYNC124 weave store
+	@$(PY) -m flake8 --select ASYNC1,ASYNC2,ASYNC3 --extend-ignore ASYNC114,ASYNC124 \
+		$$(grep -rlE 'async |trio' --include='*.py' weave store)
 	@.venv/bin/lint-imports --no-logo
 
 image: setup     ## build the image of a node without a registry (needs root)
