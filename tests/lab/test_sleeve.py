@@ -98,8 +98,16 @@ def up(report) -> set[str]:
 def sleeve_pid(world: World, host: str) -> int:
     """Return the process id of a host's sleeve."""
     [pid] = [pid for pid in kernel.pids_in(namespace(world.lab.name, host))
-             if b"weave.net.sleeve.main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+             if b"weave.net.sleeve.main" in command_of(pid)]
     return pid
+
+
+def command_of(pid: int) -> bytes:
+    """Return how a process was started; nothing where it has ended meanwhile, as the short-lived ones do."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 @contextmanager
