@@ -116,7 +116,7 @@ def nat_table(subnets: Iterable[IPNetwork], *, bridge: str, local: frozenset[IPA
     for subnet in sorted(subnets, key=lambda net: (net.version, net)):
         protocol = PROTOCOL[subnet.version]
         source, destination = payload(protocol, "saddr"), payload(protocol, "daddr")
-        inside = {"prefix": {"addr": str(subnet.network_address), "len": subnet.prefixlen}}
+        inside = _prefix(subnet)
         mark = f"{NAT_MARK}{subnet}"
         rules += [
             rule("masquerade", f"{mark} in", match(bridge_out, bridge), match(destination, inside),
@@ -137,11 +137,15 @@ def _between(subnet: IPNetwork, bridge: str) -> Rule:
     """Return the rule that settles the source of a connection before anybody masquerades it: as it is."""
     protocol = PROTOCOL[subnet.version]
     source, destination = payload(protocol, "saddr"), payload(protocol, "daddr")
-    inside = {"prefix": {"addr": str(subnet.network_address), "len": subnet.prefixlen}}
+    inside = _prefix(subnet)
     return rule("between", f"keep sources between hosts {subnet}", match({"meta": {"key": "oifname"}}, bridge),
                 match(source, inside), match(destination, inside),
                 match(destination, f"@{LOCAL[subnet.version]}", "!="),
                 {"snat": {"family": protocol, "addr": source}})
+
+
+def _prefix(subnet: IPNetwork) -> Json:
+    return {"prefix": {"addr": str(subnet.network_address), "len": subnet.prefixlen}}
 
 
 def masqueraded(shape: Shape | None) -> frozenset[IPNetwork]:

@@ -19,11 +19,11 @@ from weave.net.netlink.constants import (
     RTM_NEWLINK,
 )
 from weave.net.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
+from weave.net.netlink.nftables import NFNL_SUBSYS_NFTABLES, NFT_MSG_DELSETELEM
 from weave.net.netlink.readings import read_link, read_neighbour
 from weave.net.port_guard import TABLE as PORT_TABLE
 
-NFNL_SUBSYS_NFTABLES = 10
-NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM = 2, 5, 8, 11, 14
+NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET = 2, 5, 8, 11
 NFTA_TABLE = 1
 """The name of the table has this number in tables, chains, rules, sets and elements alike."""
 NFGENMSG_BYTES = 4

@@ -65,12 +65,12 @@ class PortGuard:
         known = self._ports.get(name)
         if known is None:
             return
-        gone = known.addresses if addresses is None else {Packed(item.packed) for item in addresses} & known.addresses
-        rest = replace(known, addresses=known.addresses - gone)
         if addresses is None:
             del self._ports[name]
             self._change(elements(known), adding=False)
-        elif gone:
+            return
+        rest = replace(known, addresses=known.addresses - {Packed(item.packed) for item in addresses})
+        if rest != known:
             self._ports[name] = rest
             self._change([element for element in elements(known) if element not in elements(rest)], adding=False)
 

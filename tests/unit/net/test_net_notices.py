@@ -18,7 +18,8 @@ from weave.net.netlink.constants import (
     RTM_NEWNEIGH,
 )
 from weave.net.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
-from weave.net.notices import NFNL_SUBSYS_NFTABLES, NFTA_TABLE, Ours, is_firewall_damage, is_route_damage
+from weave.net.netlink.nftables import NFNL_SUBSYS_NFTABLES
+from weave.net.notices import NFTA_TABLE, Ours, is_firewall_damage, is_route_damage
 
 BRIDGE, VXLAN, OTHER = 7, 8, 99
 OURS = Ours(BRIDGE, frozenset({VXLAN}))
