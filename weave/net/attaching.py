@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from weave.addresses import IPInterface
 from weave.errors import EnvironmentFailure, LocalError
-from weave.net import naming, sysctl
+from weave.net import limits, naming, sysctl
 from weave.net.announcing import announce
 from weave.net.frames import announcement
 from weave.net.model import Attachment, AttachRequest, InsideState, Route
@@ -216,7 +216,8 @@ def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> tu
     optional = {_route_step(route): route for route in (Route(MULTICAST), *cable.request.optional_routes)}
     left_out: list[Route] = []
     steps: list[tuple[str, Message]] = [("bring up lo", messages.set_up(LOOPBACK)),
-                                        (f"bring up {link.name}", messages.set_up(link.index))]
+                                        (f"bring up {link.name}", messages.set_up_container(link.index))]
+    steps += [("forget neighbours that moved", _neighbour_times(link.index, version)) for version in _families()]
     steps += [(f"add address {item}", messages.add_address(link.index, item)) for item in missing.addresses]
     steps += [(_route_step(route), messages.add_route(link.index, route.destination, route.gateway))
               for route in missing.routes]
@@ -228,6 +229,16 @@ def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> tu
         inside.attempt([messages.delete_address(link.index, item) for item in missing.addresses])
         raise NetlinkFailure(f"{cable}: {step}", refusal.code, refusal.reason)
     return tuple(left_out)
+
+
+def _neighbour_times(index: int, version: int) -> Message:
+    return messages.set_neighbour_times(
+        index, version, reachable_s=limits.NEIGHBOUR_REACHABLE_S, first_probe_s=limits.NEIGHBOUR_FIRST_PROBE_S,
+        unicast_probes=limits.NEIGHBOUR_UNICAST_PROBES)
+
+
+def _families() -> tuple[int, ...]:
+    return (4, 6) if sysctl.has_ipv6() else (4,)
 
 
 def _route_step(route: Route) -> str:
@@ -251,8 +262,7 @@ def _addresses(connection: Netlink, index: int) -> list[IPInterface]:
 
 def _routes(connection: Netlink, index: int) -> list[Route]:
     """Return the routes through a link."""
-    versions = (4, 6) if sysctl.has_ipv6() else (4,)
-    found = [read_route(body) for version in versions
+    found = [read_route(body) for version in _families()
              for body in connection.dump(messages.dump_routes(version), "list routes")]
     return [Route(item.destination, item.gateway) for item in found
             if item is not None and item.device == index and item.table == RT_TABLE_MAIN]
