@@ -91,7 +91,7 @@ def difference(old: Ruleset, new: Ruleset) -> Change:
 
 def _missing(some: Mapping[str, T], others: Mapping[str, T]) -> dict[str, T]:
     """Return what of some is not among the others, in the order of some."""
-    if some.keys() <= others.keys():  # as nearly always, when only elements change
+    if some is others or some.keys() <= others.keys():  # as nearly always, when only elements change
         return {}
     return {name: item for name, item in some.items() if name not in others}
 
