@@ -130,8 +130,10 @@ class Fabric:
         """Look at the kernel when it tells of damage, and now and then, and put back what somebody else changed."""
         task_status.started()
         while True:
-            with trio.move_on_after(TEND_INTERVAL_S):
+            with trio.move_on_after(TEND_INTERVAL_S) as looked:
                 await self._datapath.damage()
+            if self._secure is not None and not looked.cancelled_caught:
+                self._secure.gate.doubt()
             try:
                 await self._datapath.reconcile()
             except EnvironmentFailure as exc:
