@@ -18,7 +18,7 @@ import trio
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net import admission, host, limits, naming, nft, sysctl
+from weave.net import admission, devices, host, limits, naming, nft, sysctl
 from weave.net.cables import Cables
 from weave.net.exposure import Exposure
 from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, InsideState, Mac, Remote
@@ -39,7 +39,9 @@ log = logging.getLogger("weave.net")
 class Datapath:
     """Own everything of ours in the kernel of one host."""
 
-    def __init__(self, config: DatapathConfig, netlink: Netlink, mtu: int, where: int | None) -> None:
+    def __init__(self, config: DatapathConfig, netlink: Netlink, carries: int, mtu: int, where: int | None) -> None:
+        self.carries = carries
+        """The largest MTU of the segment that this host's underlay bears, or its operator allows."""
         self._config = config
         self._netlink = netlink
         self._namespace = where
@@ -61,10 +63,12 @@ class Datapath:
         """
         nft.require_nft(elsewhere=netns is not None)
         with run_there(netns, Netlink) as netlink:
-            mtu = config.mtu
-            if mtu is None:
-                mtu = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU)
-            datapath = cls(config, netlink, mtu, netns)
+            carries = mtu = config.mtu or 0
+            if not mtu:
+                carries = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU)
+                bridge = devices.find(netlink, config.bridge)
+                mtu = carries if bridge is None else min(carries, max(bridge.mtu, limits.MIN_MTU))
+            datapath = cls(config, netlink, carries, mtu, netns)
             with closing(datapath._cables), closing(datapath._watch), closing(datapath):
                 await datapath._adopt()
                 yield datapath
@@ -107,6 +111,8 @@ class Datapath:
         self._exposure.settle()
         self._cables.settle(self._overlay.bridge)
         self._cables.look()
+        if self._cables.exceed():
+            await self._cables.set_mtu(self.mtu)
         await self._guard.settle()
         await self._tell_local()
 
@@ -147,6 +153,15 @@ class Datapath:
     def routes_into(self, network: IPNetwork) -> list[IPNetwork]:
         """Return the host's other routes into a network that is meant for containers."""
         return host.routes_into(self._netlink, network, self._config.bridge)
+
+    async def set_mtu(self, mtu: int) -> None:
+        """Make this the MTU of the segment, and of the containers that follow it; at any time wide before narrow."""
+        if mtu > self.mtu:
+            await self._overlay.set_mtu(mtu)
+            await self._cables.set_mtu(mtu)
+        elif mtu < self.mtu:
+            await self._cables.set_mtu(mtu)
+            await self._overlay.set_mtu(mtu)
 
     # Containers
 

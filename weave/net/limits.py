@@ -10,6 +10,8 @@ MIN_MTU = 576
 MIN_MTU_V6 = 1280
 """IPv6 is switched off by the kernel on a device below it."""
 MAX_MTU = 65485
+MTU_RAISE_S = 300.0
+"""How long nobody must have needed a smaller MTU before it is raised: a host that reboots is back by then."""
 
 SETTLE_ROUNDS = 4
 """Create, enslave and set up, verify; one more for a device that somebody else changes meanwhile."""

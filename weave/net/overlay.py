@@ -140,6 +140,12 @@ class Overlay:
             await self._apply(ForwardingChange(
                 neighbours=news, gone_neighbours=[(ip, actual.neighbours[ip]) for ip in gone]))
 
+    async def set_mtu(self, mtu: int) -> None:
+        """Make this the MTU of bridge and tunnels."""
+        async with self._lock:
+            self.mtu = mtu
+            self._settle_devices()
+
     async def set_masqueraded(self, subnets: frozenset[IPNetwork]) -> None:
         """Make these the subnets that borrow the host's address."""
         async with self._lock:
@@ -162,7 +168,7 @@ class Overlay:
             await self.firewall.wipe()
 
     def _settle_devices(self) -> None:
-        ipv6 = run_there(self._namespace, sysctl.has_ipv6)
+        ipv6 = self.mtu >= limits.MIN_MTU_V6 and run_there(self._namespace, sysctl.has_ipv6)
         wanted = devices.wishes(self._config, self.mtu, self._versions, ipv6=ipv6)
         links, steps = devices.reconcile(wanted, self._netlink, self._namespace)
         if steps:

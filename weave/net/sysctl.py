@@ -17,9 +17,14 @@ def has_ipv6() -> bool:
     return (_NET / "ipv6").is_dir()
 
 
+def speaks_ipv6(interface: str) -> bool:
+    """Say whether an interface can have IPv6: the kernel switches it off where the MTU is below 1280."""
+    return (_NET / "ipv6/conf" / interface).is_dir()
+
+
 def prepare_container(interface: str, *, ipv6: bool) -> None:
     """Set how a container's interface treats its neighbours; no router may be announced to it. Raises `OSError`."""
-    families = ("ipv4", "ipv6") if has_ipv6() else ("ipv4",)
+    families = ("ipv4", "ipv6") if speaks_ipv6(interface) else ("ipv4",)
     for family in families:
         base = f"{family}/neigh/{interface}"
         _write(f"{base}/base_reachable_time_ms", limits.NEIGHBOUR_REACHABLE_S * 1000)
@@ -39,7 +44,7 @@ def prepare(interface: str) -> None:
     takes addresses and routes from whoever calls itself a router on the segment.
     """
     _write(f"ipv4/conf/{interface}/promote_secondaries", 1)
-    if has_ipv6():
+    if speaks_ipv6(interface):
         _write(f"ipv6/conf/{interface}/accept_ra", 0)
 
 

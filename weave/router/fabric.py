@@ -22,6 +22,8 @@ from weave.mesh.views import PeerView
 from weave.names import PeerName
 from weave.net import (
     INNER_NETWORK,
+    MIN_MTU,
+    MIN_MTU_V6,
     Claim,
     Counterpart,
     Datapath,
@@ -30,8 +32,10 @@ from weave.net import (
     PeerConfig,
     Remote,
     SecureLinks,
+    SegmentMtu,
     SleeveClient,
     inner_address,
+    read_claim,
     read_features,
 )
 from weave.router.endpoints import decode_endpoint
@@ -56,7 +60,7 @@ log = logging.getLogger("weave.fabric")
 PROGRAM_INTERVAL_S = 0.02
 """Changes of one burst of gossip become one round of netlink messages."""
 RETRY_S = 2.0
-ENCRYPTED, CAN_SLEEVE, CAN_VXLAN = "encrypted", "sleeve", "vxlan"
+ENCRYPTED, CAN_SLEEVE, CAN_VXLAN, CARRIES = "encrypted", "sleeve", "vxlan", "mtu"
 """What a peer says of itself in the mesh."""
 TEND_INTERVAL_S = 10.0
 """A look costs some milliseconds. The kernel tells of most damage at once; this finds the rest."""
@@ -77,6 +81,7 @@ class Fabric:
         self._sleeve = sleeve
         self._ability = ability
         self._secure = secure
+        self.mtu = SegmentMtu(datapath.carries, present=datapath.mtu, floor=_floor(settings))
         self._claims: dict[PeerName, Claim] = {}
         """What the peers' kernels can."""
         self._places: dict[PeerName, PeerConfig] = {}
@@ -121,7 +126,8 @@ class Fabric:
         task_status.started()
         while True:
             self._stale = trio.Event()
-            wait_s = self._inheritance.deadline() - trio.current_time() if await self._program() else RETRY_S
+            due = min(self._inheritance.deadline(), self.mtu.deadline())
+            wait_s = due - trio.current_time() if await self._program() else RETRY_S
             with trio.move_on_after(max(0.0, wait_s)):
                 await self._stale.wait()
                 await trio.sleep(PROGRAM_INTERVAL_S)
@@ -159,6 +165,7 @@ class Fabric:
         endpoints = self._inheritance.endpoints(self.endpoints(), named)
         try:
             accepted = await self._want_tunnels(remotes)
+            await self._settle_mtu()
             await self._datapath.set_remotes(remotes, accepted)
             await self._datapath.set_endpoints(endpoints)
             self._want_sleeve(remotes, endpoints)
@@ -168,6 +175,17 @@ class Fabric:
             return False
         self.failure = None
         return True
+
+    async def _settle_mtu(self) -> None:
+        """Have the MTU that every reachable host carries."""
+        told = {peer.name: read_claim(peer.features.get(CARRIES)) for peer in self._mesh.core.peers()
+                if peer.reachable and not peer.is_self}
+        mtu = self.mtu.hear({peer: claim for peer, claim in told.items() if claim is not None}, trio.current_time())
+        if mtu != self._datapath.mtu:
+            log.info("MTU of the segment", extra=fields(mtu=mtu, before=self._datapath.mtu, weakest=self.mtu.weakest))
+            await self._datapath.set_mtu(mtu)
+            if self._secure is not None:
+                self._secure.resize(mtu)
 
     async def _want_tunnels(self, remotes: Sequence[Remote]) -> frozenset[IPAddress]:
         """Have the gate as wanted before forwarding is; return where VXLAN may come from by tunnels."""
@@ -274,6 +292,11 @@ class Fabric:
         hosts = dict.fromkeys([*([] if host is None else [host]), *advertised])
         self._places[peer.name] = PeerConfig(peer.name, Key(static_key_of(identity)),
                                              tuple((str(item), peer.control_port) for item in hosts))
+
+
+def _floor(settings: Settings) -> int:
+    """Return the least MTU of the segment: below 1280 the kernel would switch IPv6 off in containers."""
+    return MIN_MTU_V6 if any(range_.version == 6 for range_ in settings.ranges) else MIN_MTU
 
 
 def _octets(mac: str) -> bytes:

@@ -56,7 +56,7 @@ from weave.router.cni_net import NetPlugin
 from weave.router.containers import Containers
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
-from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, ENCRYPTED, Fabric
+from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, CARRIES, ENCRYPTED, Fabric
 from weave.router.generations import Generations
 from weave.router.leases import Leases
 from weave.router.naming import Naming
@@ -353,7 +353,7 @@ def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapat
             incarnation=state.incarnation, control_port=settings.port,
             addresses=tuple(str(address) for address in addresses), version=__version__,
             features={ENCRYPTED: bool(settings.passwords), CAN_SLEEVE: has_tap(),
-                      CAN_VXLAN: not settings.sleeve_alone,
+                      CAN_VXLAN: not settings.sleeve_alone, CARRIES: datapath.carries,
                       **({} if secure is None else features_of(secure.claim))},
             trusted_subnets=tuple(str(subnet) for subnet in settings.trusted_subnets)),
         signer=state.identity, verifier=KeyVerifier(),
