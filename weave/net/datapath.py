@@ -21,6 +21,7 @@ from weave.logs import fields
 from weave.net import admission, devices, host, limits, naming, nft, sysctl
 from weave.net.cables import Cables
 from weave.net.exposure import Exposure
+from weave.net.groups import Membership, Receivers
 from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, InsideState, Mac, Remote
 from weave.net.namespace import run_there
 from weave.net.netlink import messages
@@ -75,6 +76,7 @@ class Datapath:
 
     def close(self) -> None:
         """Close what was opened on the way; the kernel keeps what it has."""
+        self._overlay.snooping.close()
         if self._netfilter is not None:
             self._netfilter.close()
 
@@ -131,6 +133,21 @@ class Datapath:
     async def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
         """Make these the interfaces on other hosts; one whose peer is no remote gets no entry."""
         await self._overlay.set_endpoints(endpoints)
+
+    async def set_receivers(self, receivers: Receivers) -> None:
+        """Make these the peers that get what is sent to these multicast groups, by MAC; all others are flooded.
+
+        Of peers reached through the sleeve nothing is held back.
+        """
+        await self._overlay.set_receivers(receivers)
+
+    def members(self) -> Membership:
+        """Return the multicast groups with members on this host."""
+        return self._overlay.members()
+
+    async def members_changed(self) -> None:
+        """Return once `members` may be different."""
+        await self._overlay.snooping.changed()
 
     def inherited(self) -> dict[IPAddress, list[Endpoint]]:
         """Return the endpoints that an earlier router left in the kernel, by the underlay address of their host.
@@ -276,6 +293,7 @@ class Datapath:
             "source_guard_dropped_total": self._guard.dropped,
             "remote_endpoints": len(actual.tunnels),
             "remote_hosts": len(actual.floods),
+            "pruned_groups": len({mac for mac, _ in actual.copies}),
             "neighbours": len(actual.neighbours),
         }
 

@@ -21,6 +21,13 @@ UNDERLAY_CACHE_S = 5.0
 """How long the list of our own underlay addresses is believed; it is asked for at every gossip change."""
 DAMAGE_SETTLES_S = 0.2
 """Who removes one thing of ours usually removes more of them: one look then sees all."""
+MEMBERSHIP_GATHERS_S = 0.01
+"""A program that joins several groups does so at once; until the others know, they are served as it was before."""
+MEMBERSHIP_TIMEOUT_CS = 40000
+"""After which a bridge forgets a member that does not answer, in hundredths of a second. The default of 260 s is too
+close to the 255 s after which a bridge begins to ask itself when that of another host, which asked before, is gone."""
+TOLD_GROUPS = 1024
+"""Groups that a host tells of; one with more is served with all of them."""
 NOTICE_BUFFER_BYTES = 1 << 18
 """Thousands of notices; what does not fit is a reason to look, so more would gain nothing."""
 PROGRAM_SLICE = 256

@@ -156,3 +156,5 @@ class Forwarding:
     """MAC to underlay address, whose family says in which VXLAN device, or to `SLEEVE`."""
     neighbours: Mapping[Packed, Mac]
     """Overlay address to MAC, to answer ARP and ND without asking the wire."""
+    copies: frozenset[tuple[Mac, Packed]] = frozenset()
+    """MACs of multicast groups, and the underlay addresses that get what is sent to them, instead of all."""

@@ -20,12 +20,14 @@ from weave.net.announcing import announce
 from weave.net.firewall import Firewall
 from weave.net.forwarding import SLEEVE_VERSION, ForwardingTable
 from weave.net.frames import announcement
+from weave.net.groups import Membership, Receivers
 from weave.net.model import SLEEVE, DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote
 from weave.net.namespace import run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
 from weave.net.notices import Ours
 from weave.net.plan import ForwardingChange, Local, plan_forwarding, want_forwarding
+from weave.net.snooping import Snooping
 
 log = logging.getLogger("weave.net")
 
@@ -46,11 +48,13 @@ class Overlay:
         self.device_steps = 0
         self.firewall = Firewall(config, namespace)
         self.table = ForwardingTable(netlink)
+        self.snooping = Snooping(netlink, namespace)
         self._config = config
         self._netlink = netlink
         self._namespace = namespace
         self._remotes: tuple[Remote, ...] | None = None
         self._endpoints: tuple[Endpoint, ...] | None = None
+        self._receivers: Receivers = {}
         self._versions = {4}
         self._former: dict[Packed, Mac] = {}
         """Who had the addresses that nobody has any more, the latest last."""
@@ -126,6 +130,17 @@ class Overlay:
         async with self._lock:
             await self._program()
 
+    async def set_receivers(self, receivers: Receivers) -> None:
+        """Make these the peers that get what is sent to groups; other groups, and unknown ones, are flooded."""
+        if receivers != self._receivers:
+            self._receivers = receivers
+            async with self._lock:
+                await self._program()
+
+    def members(self) -> Membership:
+        """Return the groups with members on this host."""
+        return self.snooping.look(self.bridge, self._tunnels.values())
+
     async def set_local(self, local: Local) -> None:
         """Make this what is on our own host; what a peer claims of it is not believed."""
         before, self.local = self.local, local
@@ -191,7 +206,7 @@ class Overlay:
     def _wanted(self) -> Forwarding:
         actual = self.table.actual
         if self._remotes is not None and self._endpoints is not None:
-            return want_forwarding(self._remotes, self._endpoints, self.local)
+            return want_forwarding(self._remotes, self._endpoints, self.local, self._receivers)
         floods = (actual.floods if self._remotes is None
                   else frozenset(Packed(remote.vtep.packed) for remote in self._remotes if remote.vtep is not None))
         tunnels = {mac: vtep for mac, vtep in actual.tunnels.items() if mac not in self.local.macs}

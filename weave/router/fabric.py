@@ -40,6 +40,7 @@ from weave.net import (
 )
 from weave.router.endpoints import decode_endpoint
 from weave.router.inheritance import Inheritance
+from weave.router.multicast import Multicast
 from weave.router.underlay import (
     MODE_NONE,
     MODE_SLEEVE,
@@ -70,7 +71,7 @@ class Fabric:
     """Own the picture of remote endpoints and links, and keep the kernel equal to it."""
 
     def __init__(self, settings: Settings, mesh: MeshService, datapath: Datapath, sleeve: SleeveClient,
-                 ability: Ability, secure: SecureLinks | None = None) -> None:
+                 ability: Ability, multicast: Multicast, secure: SecureLinks | None = None) -> None:
         self.refused: Counter[str] = Counter()
         self.links: list[LinkDecision] = []
         self.failure: str | None = None
@@ -81,6 +82,7 @@ class Fabric:
         self._sleeve = sleeve
         self._ability = ability
         self._secure = secure
+        self._multicast = multicast
         self.mtu = SegmentMtu(datapath.carries, present=datapath.mtu, floor=_floor(settings))
         self._claims: dict[PeerName, Claim] = {}
         """What the peers' kernels can."""
@@ -126,7 +128,7 @@ class Fabric:
         task_status.started()
         while True:
             self._stale = trio.Event()
-            due = min(self._inheritance.deadline(), self.mtu.deadline())
+            due = min(self._inheritance.deadline(), self.mtu.deadline(), self._multicast.groups.deadline())
             wait_s = due - trio.current_time() if await self._program() else RETRY_S
             with trio.move_on_after(max(0.0, wait_s)):
                 await self._stale.wait()
@@ -166,6 +168,8 @@ class Fabric:
         try:
             accepted = await self._want_tunnels(remotes)
             await self._settle_mtu()
+            await self._datapath.set_receivers(self._multicast.receivers(
+                [remote.peer for remote in remotes if remote.vtep is not None]))
             await self._datapath.set_remotes(remotes, accepted)
             await self._datapath.set_endpoints(endpoints)
             self._want_sleeve(remotes, endpoints)

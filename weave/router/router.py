@@ -46,7 +46,7 @@ from weave.net import (
     sleeve_psk,
     wipe_links,
 )
-from weave.router import endpoints, naming, spool
+from weave.router import endpoints, multicast, naming, spool
 from weave.router.addressing import Addressing
 from weave.router.admission import Admission
 from weave.router.announce import Announcer
@@ -59,6 +59,7 @@ from weave.router.exposure import Exposure
 from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, CARRIES, ENCRYPTED, Fabric
 from weave.router.generations import Generations
 from weave.router.leases import Leases
+from weave.router.multicast import TELLS_GROUPS, Multicast
 from weave.router.naming import Naming
 from weave.router.persister import Persister
 from weave.router.readiness import Readiness
@@ -207,7 +208,8 @@ class Parts:
         self.dns = None if self.catalogue is None else DnsServer(
             self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
         self.sleeve = SleeveClient(sleeve_config(settings, state, datapath, psks))
-        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), secure)
+        self.multicast = Multicast(self.mesh, datapath)
+        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), self.multicast, secure)
         self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
@@ -241,6 +243,7 @@ class Parts:
         self.mesh.on_peers_changed = self._peers_changed
         self.mesh.on_persist = self.persister.enqueue
         self.fabric.on_links = self._peers_changed
+        self.multicast.on_changed = self.fabric.peers_changed
         nursery.start_soon(self.persister.run)
         if self.secure is not None:
             self.secure.on_send = self._send_keys
@@ -262,6 +265,7 @@ class Parts:
         await self.leases.recover()
         self._peers_changed()
         await nursery.start(self.fabric.run)
+        await nursery.start(self.multicast.run)
         await nursery.start(self.sleeve.run)
         await nursery.start(self.fabric.tend)
         await nursery.start(self.containers.sweep)
@@ -295,6 +299,8 @@ class Parts:
         if channel == endpoints.CHANNEL:
             self.fabric.endpoints_changed(changes)
             self.endpoint_watch.advance()
+        elif channel == multicast.CHANNEL:
+            self.multicast.entries_changed(changes)
         elif channel == naming.CHANNEL:
             self.naming.entries_changed(changes)
         elif channel == IPAM_CHANNEL and self.ipam is not None:
@@ -353,7 +359,7 @@ def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapat
             incarnation=state.incarnation, control_port=settings.port,
             addresses=tuple(str(address) for address in addresses), version=__version__,
             features={ENCRYPTED: bool(settings.passwords), CAN_SLEEVE: has_tap(),
-                      CAN_VXLAN: not settings.sleeve_alone, CARRIES: datapath.carries,
+                      CAN_VXLAN: not settings.sleeve_alone, CARRIES: datapath.carries, TELLS_GROUPS: True,
                       **({} if secure is None else features_of(secure.claim))},
             trusted_subnets=tuple(str(subnet) for subnet in settings.trusted_subnets)),
         signer=state.identity, verifier=KeyVerifier(),
