@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 from weave.addresses import IPInterface
 from weave.errors import EnvironmentFailure, LocalError
-from weave.net import naming, sysctl
+from weave.net import limits, naming, sysctl
 from weave.net.announcing import announce
 from weave.net.frames import announcement
-from weave.net.limits import MIN_MTU_V6
 from weave.net.model import Attachment, AttachRequest, InsideState, Route
 from weave.net.mtu import adjusted
 from weave.net.netlink import messages
@@ -126,8 +125,9 @@ def resize(host_interface: str, interface: str, before: int, after: int, host: N
                 (inside, [messages.set_mtu(far.index, mtu)])]
         for connection, batch in ends if mtu > far.mtu else reversed(ends):
             connection.run(batch, f"set the MTU of {interface} behind {host_interface}")
-        if far.mtu < MIN_MTU_V6 <= mtu:
+        if far.mtu < limits.MIN_MTU_V6 <= mtu:
             sysctl.prepare_container(interface, ipv6=False)  # the kernel has just switched IPv6 on
+            inside.run([_neighbour_times(far.index, version) for version in _families()], f"set up {interface}")
         return mtu
 
 
@@ -210,7 +210,7 @@ def near_end_options(mtu: int, index: int, name: str = "", *, alias: str | None 
 
 def _no_link_local(mtu: int, index: int, name: str = "") -> list[Message]:
     """Return the message that keeps a device without an IPv6 address; where IPv6 is off, as on small ones, none."""
-    return [messages.set_no_link_local(index, name)] if mtu >= MIN_MTU_V6 and sysctl.has_ipv6() else []
+    return [messages.set_no_link_local(index, name)] if mtu >= limits.MIN_MTU_V6 and sysctl.has_ipv6() else []
 
 
 def _complete(cable: Cable, inside: Netlink, link: Link, later: ExitStack, addresses: Sequence[IPInterface] = (),
@@ -244,7 +244,9 @@ def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> tu
     optional = {_route_step(route): route for route in (Route(MULTICAST), *cable.request.optional_routes)}
     left_out: list[Route] = []
     steps: list[tuple[str, Message]] = [("bring up lo", messages.set_up(LOOPBACK)),
-                                        (f"bring up {link.name}", messages.set_up(link.index))]
+                                        (f"bring up {link.name}", messages.set_up_container(link.index))]
+    steps += [("forget neighbours that moved", _neighbour_times(link.index, version))
+              for version in _families(link.mtu)]
     steps += [(f"add address {item}", messages.add_address(link.index, item)) for item in missing.addresses]
     steps += [(_route_step(route), messages.add_route(link.index, route.destination, route.gateway))
               for route in missing.routes]
@@ -256,6 +258,17 @@ def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> tu
         inside.attempt([messages.delete_address(link.index, item) for item in missing.addresses])
         raise NetlinkFailure(f"{cable}: {step}", refusal.code, refusal.reason)
     return tuple(left_out)
+
+
+def _neighbour_times(index: int, version: int) -> Message:
+    return messages.set_neighbour_times(
+        index, version, reachable_s=limits.NEIGHBOUR_REACHABLE_S, first_probe_s=limits.NEIGHBOUR_FIRST_PROBE_S,
+        unicast_probes=limits.NEIGHBOUR_UNICAST_PROBES)
+
+
+def _families(mtu: int = limits.MIN_MTU_V6) -> tuple[int, ...]:
+    """Return the families that this kernel speaks over an interface of that MTU."""
+    return (4, 6) if mtu >= limits.MIN_MTU_V6 and sysctl.has_ipv6() else (4,)
 
 
 def _route_step(route: Route) -> str:
@@ -279,8 +292,7 @@ def _addresses(connection: Netlink, index: int) -> list[IPInterface]:
 
 def _routes(connection: Netlink, index: int) -> list[Route]:
     """Return the routes through a link."""
-    versions = (4, 6) if sysctl.has_ipv6() else (4,)
-    found = [read_route(body) for version in versions
+    found = [read_route(body) for version in _families()
              for body in connection.dump(messages.dump_routes(version), "list routes")]
     return [Route(item.destination, item.gateway) for item in found
             if item is not None and item.device == index and item.table == RT_TABLE_MAIN]

@@ -34,6 +34,14 @@ class _Known:
     index: int
     """Of the host's end: another one under the same name is another cable."""
     attachment: Attachment
+    mac: Mac
+    packed: tuple[Packed, ...]
+    """Its addresses, kept beside it: they are asked for at every change of any container."""
+
+    @classmethod
+    def of(cls, index: int, attachment: Attachment) -> "_Known":
+        return cls(index, attachment, Mac(messages.mac_octets(attachment.mac)),
+                   tuple(Packed(item.packed) for item in attachment.addresses))
 
 
 class Cables:
@@ -69,7 +77,7 @@ class Cables:
                 continue
             found = host.read_attachment(self._netlink, near)
             if found is not None:
-                known[key] = _Known(near.link.index, found)
+                known[key] = _Known.of(near.link.index, found)
         self._known = known
         return [known[key].attachment for key in sorted(known)]
 
@@ -84,9 +92,8 @@ class Cables:
 
     def local(self) -> tuple[frozenset[Mac], dict[Packed, Mac]]:
         """Return the MACs, and the MAC of each address, of the containers we know."""
-        found = [(Mac(messages.mac_octets(known.attachment.mac)), known.attachment) for known in self._known.values()]
-        neighbours = {Packed(item.packed): mac for mac, attachment in found for item in attachment.addresses}
-        return frozenset(mac for mac, _ in found), neighbours
+        known = self._known.values()
+        return frozenset(item.mac for item in known), {address: item.mac for item in known for address in item.packed}
 
     def known(self) -> list[Attachment]:
         """Return the containers on the bridge, as of the last look."""
@@ -109,7 +116,7 @@ class Cables:
                 if is_new:
                     self._guard.dismiss(cable.host_interface)
                 raise
-        self._known[request.container, request.interface] = _Known(index, attachment)
+        self._known[request.container, request.interface] = _Known.of(index, attachment)
         self.made += 1
         return attachment
 
@@ -135,7 +142,7 @@ class Cables:
         known = self._known.get((container, interface))
         if known is not None:
             kept = tuple(item for item in known.attachment.addresses if item not in addresses)
-            self._known[container, interface] = replace(known, attachment=replace(known.attachment, addresses=kept))
+            self._known[container, interface] = _Known.of(known.index, replace(known.attachment, addresses=kept))
 
     def exceed(self) -> bool:
         """Say whether a container has a larger MTU than the segment: it came while that was lowered."""

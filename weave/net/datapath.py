@@ -40,18 +40,19 @@ log = logging.getLogger("weave.net")
 class Datapath:
     """Own everything of ours in the kernel of one host."""
 
-    def __init__(self, config: DatapathConfig, netlink: Netlink, carries: int, mtu: int, where: int | None) -> None:
+    def __init__(self, config: DatapathConfig, netlink: Netlink, netfilter: Netlink, carries: int, mtu: int,
+                 where: int | None) -> None:
         self.carries = carries
         """The largest MTU of the segment that this host's underlay bears, or its operator allows."""
         self._config = config
         self._netlink = netlink
+        self._netfilter = netfilter
         self._namespace = where
         self._overlay = Overlay(config, mtu, netlink, where)
-        self._guard = PortGuard(where, enabled=config.guard_sources)
+        self._guard = PortGuard(netfilter, where, enabled=config.guard_sources)
         self._cables = Cables(config, mtu, netlink, where, self._guard)
         self._exposure = Exposure(config, self._overlay, netlink, where)
         self._watch = Watch(where, lambda: self._overlay.ours)
-        self._netfilter: Netlink | None = None
         self._underlay: tuple[float, tuple[IPAddress, ...]] | None = None
 
     @classmethod
@@ -63,22 +64,17 @@ class Datapath:
         open. What can be missing on a host (rights, kernel features, `nft`) is an `EnvironmentFailure` here.
         """
         nft.require_nft(elsewhere=netns is not None)
-        with run_there(netns, Netlink) as netlink:
+        with (run_there(netns, Netlink) as netlink,
+              run_there(netns, lambda: Netlink(NETLINK_NETFILTER)) as netfilter):
             carries = mtu = config.mtu or 0
             if not mtu:
                 carries = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU)
                 bridge = devices.find(netlink, config.bridge)
                 mtu = carries if bridge is None else min(carries, max(bridge.mtu, limits.MIN_MTU))
-            datapath = cls(config, netlink, carries, mtu, netns)
-            with closing(datapath._cables), closing(datapath._watch), closing(datapath):
+            datapath = cls(config, netlink, netfilter, carries, mtu, netns)
+            with closing(datapath._cables), closing(datapath._watch), closing(datapath._overlay.snooping):
                 await datapath._adopt()
                 yield datapath
-
-    def close(self) -> None:
-        """Close what was opened on the way; the kernel keeps what it has."""
-        self._overlay.snooping.close()
-        if self._netfilter is not None:
-            self._netfilter.close()
 
     async def _adopt(self) -> None:
         await self._overlay.open()
@@ -228,8 +224,6 @@ class Datapath:
 
     def are_admitted(self, addresses: Sequence[IPAddress]) -> bool:
         """Say whether the policy controller lets these addresses in, or there is none."""
-        if self._netfilter is None:
-            self._netfilter = run_there(self._namespace, lambda: Netlink(NETLINK_NETFILTER))
         return admission.are_admitted(self._netfilter, addresses)
 
     # The host itself
