@@ -235,7 +235,7 @@ class Datapath:
 
     async def remove_bridge_address(self, interface: IPInterface) -> None:
         """Take an address from the bridge; one it lacks is no failure."""
-        if self._exposure.remove(interface):
+        if await self._exposure.remove(interface):
             await self._tell_local()
 
     async def expose(self, interface: IPInterface, *, masquerade: bool = True) -> None:

@@ -34,6 +34,8 @@ class DatapathConfig:
     mtu: int | None = None
     """Of bridge and containers; None: what the underlay carries, less the VXLAN overhead."""
 
+    route_subnets: bool = False
+    """Let the host pass packets between the subnets that it has addresses of."""
     guard_sources: bool = True
     """Drop what a container sends from a MAC or an address that is not its own."""
 

@@ -15,7 +15,7 @@ import trio
 from weave.addresses import IPAddress, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net import devices, limits, sysctl
+from weave.net import devices, host, limits, sysctl
 from weave.net.announcing import announce
 from weave.net.firewall import Firewall
 from weave.net.forwarding import SLEEVE_VERSION, ForwardingTable
@@ -70,6 +70,8 @@ class Overlay:
         await self.firewall.adopt()
         self._settle_devices()
         self._read()
+        self.firewall.subnets = frozenset(
+            address.network for address in host.interface_addresses(self._netlink, self.bridge))
         self.firewall.vteps |= {ip_address(vtep) for vtep in self.table.actual.floods}
         await self.firewall.settle()
 
@@ -160,6 +162,12 @@ class Overlay:
         async with self._lock:
             self.mtu = mtu
             self._settle_devices()
+
+    async def set_subnets(self, subnets: frozenset[IPNetwork]) -> None:
+        """Make these the subnets that the host has addresses of."""
+        async with self._lock:
+            self.firewall.subnets = subnets
+            await self.firewall.settle()
 
     async def set_masqueraded(self, subnets: frozenset[IPNetwork]) -> None:
         """Make these the subnets that borrow the host's address."""
