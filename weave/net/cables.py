@@ -1,5 +1,6 @@
 """The containers of this host: their cables, found in the kernel, made and removed."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -9,9 +10,11 @@ from pathlib import Path
 import trio
 
 from weave.addresses import IPInterface
-from weave.errors import LocalError
+from weave.errors import EnvironmentFailure, LocalError, WeaveError
+from weave.logs import fields
 from weave.net import attaching, host, limits, naming
 from weave.net.attaching import Cable
+from weave.net.host import Near
 from weave.net.model import Attachment, AttachRequest, DatapathConfig, InsideState, Mac, Packed
 from weave.net.namespace import identity, namespace, run_there, run_there_async
 from weave.net.netlink import messages
@@ -19,6 +22,8 @@ from weave.net.netlink.connection import Netlink
 from weave.net.port_guard import Port
 from weave.net.port_guarding import PortGuard
 from weave.net.shaping import Limit
+
+log = logging.getLogger("weave.net")
 
 Key = tuple[str, str]
 """Container and interface."""
@@ -80,7 +85,8 @@ class Cables:
         """Plug cables in again that fell off the bridge, because it was removed; return how many."""
         fallen = [near for near in host.near_ends(self._netlink) if near.link.master != bridge]
         for near in fallen:
-            batch = [messages.set_master(near.link.index, bridge), *attaching.near_end_options(near.link.index)]
+            options = attaching.near_end_options(near.link.mtu, near.link.index)
+            batch = [messages.set_master(near.link.index, bridge), *options]
             self._netlink.run(batch, f"plug {near.container} into the bridge again")
         return len(fallen)
 
@@ -138,6 +144,36 @@ class Cables:
             kept = tuple(item for item in known.attachment.addresses if item not in addresses)
             self._known[container, interface] = _Known.of(known.index, replace(known.attachment, addresses=kept))
 
+    def exceed(self) -> bool:
+        """Say whether a container has a larger MTU than the segment: it came while that was lowered."""
+        return any(known.attachment.mtu > self._mtu for known in self._known.values())
+
+    async def set_mtu(self, mtu: int) -> None:
+        """Make this the MTU of the segment: of new interfaces, and of those that follow it.
+
+        A container that cannot be changed is logged and keeps what it has.
+        """
+        before, self._mtu = self._mtu, mtu
+        places = dict(host.namespaces(self._netlink))
+        for near in host.near_ends(self._netlink):
+            where = places.get(near.link.peer_namespace)
+            try:
+                if where is None:
+                    raise EnvironmentFailure("its network namespace is not found")
+                await self._resize(near, where, before)
+            except WeaveError as exc:
+                log.warning("cannot change the MTU of a container", extra=fields(
+                    container=near.container, interface=near.interface, mtu=mtu, reason=exc))
+
+    async def _resize(self, near: Near, where: Path, before: int) -> None:
+        with namespace(where) as descriptor:
+            async with self._socket() as socket:
+                mtu = await run_there_async(descriptor, lambda _: attaching.resize(
+                    near.link.name, near.interface, before, self._mtu, socket))
+        known = self._known.get((near.container, near.interface))
+        if known is not None and mtu is not None:
+            self._known[near.container, near.interface] = replace(known, attachment=replace(known.attachment, mtu=mtu))
+
     async def inspect(self, container: str, interface: str, netns: Path, bridge: int) -> InsideState | None:
         """Return an attachment as the kernel has it; None where it is not there."""
         near = naming.host_interface(container, interface)
@@ -178,6 +214,6 @@ class Cables:
         least = limits.MIN_MTU_V6 if any(item.version == 6 for item in request.addresses) else limits.MIN_MTU
         if not least <= mtu <= self._mtu:
             raise LocalError(f"an MTU of {mtu} is not possible here; choose one between {least} and {self._mtu}, which "
-                             "is what the underlay carries")
+                             "is what the underlay of all hosts carries")
         mac = request.mac or naming.container_mac(request.container, request.interface, self._config.peer)
         return naming.check_mac(mac), mtu

@@ -17,9 +17,14 @@ def has_ipv6() -> bool:
     return (_NET / "ipv6").is_dir()
 
 
+def speaks_ipv6(interface: str) -> bool:
+    """Say whether an interface can have IPv6: the kernel switches it off where the MTU is below 1280."""
+    return (_NET / "ipv6/conf" / interface).is_dir()
+
+
 def prepare_container(interface: str, *, ipv6: bool) -> None:
     """Give a container's interface no addresses but ours, and those without asking around. Raises `OSError`."""
-    if has_ipv6():
+    if speaks_ipv6(interface):
         _refuse_routers(interface)
         _write(f"ipv6/conf/{interface}/accept_dad", 0)
         if ipv6:
@@ -32,7 +37,7 @@ def prepare(interface: str) -> None:
     Of several addresses of one subnet the kernel by default drops all when the first is removed.
     """
     _write(f"ipv4/conf/{interface}/promote_secondaries", 1)
-    if has_ipv6():
+    if speaks_ipv6(interface):
         _refuse_routers(interface)
 
 

@@ -44,6 +44,7 @@ from weave.net.netlink.constants import (
     NDA_DST,
     NDA_LLADDR,
     NDA_PROTOCOL,
+    NDA_VNI,
     NDTA_NAME,
     NDTA_PARMS,
     NDTPA_BASE_REACHABLE_TIME,
@@ -72,6 +73,7 @@ from weave.net.netlink.constants import (
     RTM_DELNEIGH,
     RTM_GETADDR,
     RTM_GETLINK,
+    RTM_GETMDB,
     RTM_GETNEIGH,
     RTM_GETNSID,
     RTM_GETROUTE,
@@ -94,6 +96,8 @@ ADDRESS = Struct("=BBBBi")
 ROUTE = Struct("=BBBBBBBBI")
 """rtmsg: family, destination and source length, tos, table, protocol, scope, type, flags."""
 IPV4_OCTETS, IPV6_OCTETS = 4, 16
+BRIDGE_PORT = Struct("=B3xI")
+"""br_port_msg: family, index of the bridge."""
 _NSID = Struct("=B3x")
 _FORWARD = {IPV4_OCTETS: Struct("=B3xiHBB HH6s2x HH4s"), IPV6_OCTETS: Struct("=B3xiHBB HH6s2x HH16s")}
 _PORT = Struct("=B3xiHBB HH6s2x")
@@ -106,6 +110,7 @@ PROTOCOL = 0x77
 """Marks the neighbours we put on the bridge (`proto 119` in `ip neigh`)."""
 _SKIP_STATISTICS = codec.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 _ONE_QUEUE = codec.u32(IFLA_NUM_TX_QUEUES, 1) + codec.u32(IFLA_NUM_RX_QUEUES, 1)
+_NO_NETWORK = codec.u32(NDA_VNI, 0xFFFFFF)
 _NO_LINK_LOCAL = codec.nested(IFLA_AF_SPEC, codec.nested(AF_INET6, codec.u8(IFLA_INET6_ADDR_GEN_MODE,
                                                                             IN6_ADDR_GEN_MODE_NONE)))
 _KEEP_SECONDARIES = codec.nested(IFLA_AF_SPEC, codec.nested(AF_INET, codec.nested(
@@ -284,8 +289,28 @@ def _tunnel(kind: int, flags: int, device: int, mac: bytes, vtep: bytes) -> Mess
 
 
 def add_flood(device: int, mac: bytes, vtep: bytes) -> Message:
-    """Send copies of what a VXLAN device floods to one more address."""
+    """Send copies of frames for a MAC to one more address; those for a MAC of zeros are what the device floods."""
     return _tunnel(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, device, mac, vtep)
+
+
+def add_nowhere(device: int, mac: bytes, own: bytes) -> Message:
+    """Send frames for a MAC nowhere: to this host (`own` is its loopback), for a network that it does not have.
+
+    A VXLAN device drops these, counted among its errors; an entry without any address it does not take.
+    """
+    kind, flags, body = add_flood(device, mac, own)
+    return Message(kind, flags, body + _NO_NETWORK)
+
+
+def delete_nowhere(device: int, mac: bytes, own: bytes) -> Message:
+    """Undo `add_nowhere`."""
+    kind, flags, body = delete_tunnel(device, mac, own)
+    return Message(kind, flags, body + _NO_NETWORK)
+
+
+def dump_groups() -> Message:
+    """Ask for the multicast groups, and the ports with routers of multicast, of all bridges."""
+    return Message(RTM_GETMDB, 0, BRIDGE_PORT.pack(AF_BRIDGE, 0))
 
 
 def set_tunnel(device: int, mac: bytes, vtep: bytes) -> Message:
