@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.kubernetes.testbed import ROOT, TESTBED, WORK, Cluster, available, wait_for
+from tests.kubernetes.testbed import ROOT, TESTBED, WORK, Cluster, KubernetesError, available, wait_for
 from tests.kubernetes.workload import Workload
 
 MANIFEST = ROOT / "deploy" / "kubernetes" / "weave.yaml"
 IMAGE_DEADLINE_S = 900
 LOG_SHOWN_LINES = 25
+CONTROL_PLANE = ("etcd", "kube-apiserver")
 
 
 @pytest.fixture(scope="session")
@@ -90,16 +91,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Show beside a failure what our pods had to say."""
     report = yield
     bed = getattr(item, "funcargs", {}).get("cluster")
-    if report.failed and isinstance(bed, Cluster):
+    if report.failed and report.when != "teardown" and isinstance(bed, Cluster):  # it may be gone by then
         report.sections.append(("our pods", _said(bed)))
     return report
 
 
 def _said(bed: Cluster) -> str:
-    told = [bed.kubectl("get", "pods", "-A", "-o", "wide")]
+    try:
+        return "\n".join(_logs(bed))
+    except KubernetesError as exc:
+        return f"{exc}\n" + "\n".join(f"--- {name}\n{bed.log(name, LOG_SHOWN_LINES)}" for name in CONTROL_PLANE)
+
+
+def _logs(bed: Cluster) -> Iterator[str]:
+    yield bed.kubectl("get", "pods", "-A", "-o", "wide")
     for pod in bed.objects("pods", "-n", "kube-system", "-l", "name=weave-net"):
         for container in pod["spec"]["containers"]:
             name = pod["metadata"]["name"]
-            told.append(f"--- {pod['spec'].get('nodeName')} {container['name']}\n" + bed.kubectl(
-                "-n", "kube-system", "logs", name, "-c", container["name"], f"--tail={LOG_SHOWN_LINES}"))
-    return "\n".join(told)
+            yield f"--- {pod['spec'].get('nodeName')} {container['name']}\n" + bed.kubectl(
+                "-n", "kube-system", "logs", name, "-c", container["name"], f"--tail={LOG_SHOWN_LINES}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kubernetes.conftest import ready
+from tests.kubernetes.events import told_on
 from tests.kubernetes.testbed import Cluster, wait_for
 from tests.kubernetes.workload import HTTP, Workload, pod
 
@@ -46,6 +47,18 @@ spec:
   egress:
   - to: [{ipBlock: {cidr: ADDRESS/32}}]
 """
+
+ODD_BLOCK = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: odd-block}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Ingress]
+  ingress:
+  - from: [{ipBlock: {cidr: '::ffff:0.0.0.0/96'}}, {podSelector: {matchLabels: {color: blue}}}]
+"""
+"""The API server takes this block; nobody can tell what it should select."""
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +173,13 @@ def test_07_a_new_pod_is_closed_before_its_first_packet(colors: Workload) -> Non
                         lambda lines: len(lines) == 20, "the pod does not probe", 90)
         assert "open" not in said
     cluster.kubectl("delete", "pods", "-l", "kind=hasty", "--wait")
+
+
+def test_08_what_is_not_understood_opens_nothing_and_is_told_on_the_object(colors: Workload) -> None:
+    cluster = colors.cluster
+    cluster.apply(ODD_BLOCK)
+    becomes(cluster, "red", colors.addresses["n3"], is_open=False)
+    becomes(cluster, "blue", colors.addresses["n3"], is_open=True)
+    said = told_on(cluster, "NetworkPolicy", "odd-block")
+    assert "spec.ingress[0].from[0].ipBlock.cidr is an IPv4 block written as IPv6" in said
+    assert "matches nothing" in said

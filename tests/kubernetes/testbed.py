@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 ROOT = Path(__file__).parents[2]
 TESTBED = Path(os.environ.get("WEAVE_TESTBED", ROOT.parent / "shared" / "testbed")) / "k8s"
 WORK = Path(os.environ.get("WEAVE_K8S_DIR", "/var/tmp/weave-kubernetes"))
-LAB = "weavek8s"
+LAB = os.environ.get("WEAVE_K8S_LAB", "weavek8s")
+"""What the network namespaces are called; another name and another `WEAVE_K8S_DIR` give a second cluster."""
 SUBNET = "172.31.0"
 NODES = ("n1", "n2", "n3")
 POLL_S = 0.3
@@ -149,6 +150,10 @@ class Cluster:
         """Run a command inside a pod."""
         which = () if container is None else ("-c", container)
         return self.kubectl("-n", namespace, "exec", pod, *which, "--", *words, deadline_s=deadline_s)
+
+    def log(self, name: str, lines: int) -> str:
+        """Return the end of what a part of the control plane had to say."""
+        return "\n".join((self.state / "log" / f"{name}.log").read_text(errors="replace").splitlines()[-lines:])
 
     def address(self, node: str) -> str:
         """Return the address of a node."""

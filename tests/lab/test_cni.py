@@ -5,6 +5,7 @@
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,6 +145,29 @@ def test_bandwidth_is_limited_both_ways_or_refused(plugin: Plugin, hosts: World)
         assert (shown["kind"], shown["options"]["rate"], shown["options"]["burst"]) == ("tbf", 1_000_000, 100_000)
     with container(plugin, VERSION, extra={"runtimeConfig": {"bandwidth": {"ingressRate": 1000}}}) as half:
         assert "ingressBurst" in half.call("ADD").check_failure(7).value["msg"]
+
+
+def measured(client: Box, server: str, *, reverse: bool) -> float:
+    """Return how many bits a second TCP carries to a server, or from it."""
+    said = client.run("iperf3", "--json", "-c", server, "-t", "2", *(["--reverse"] if reverse else []))
+    return float(json.loads(said)["end"]["sum_received"]["bits_per_second"])
+
+
+@pytest.mark.skipif(shutil.which("iperf3") is None, reason="the machine has no iperf3, which measures")
+def test_a_limited_container_sends_and_gets_as_much_as_it_may(plugin: Plugin, hosts: World) -> None:
+    rates = {"ingressRate": 40_000_000, "egressRate": 20_000_000, "ingressBurst": 400_000, "egressBurst": 400_000}
+    with added(plugin, runtimeConfig={"bandwidth": rates}) as limited, added(plugin) as free, \
+            hosts.box("h2", "far") as far:
+        server = hosts.attach("h2", far)[0].partition("/")[0]
+        hosts.wait("h1", lambda seen: any(row["ContainerID"] == far.netns for row in seen["Endpoints"]), "endpoint")
+        with far.running("iperf3", "-s", "--forceflush") as serving:
+            assert serving.stdout is not None
+            hosts.until(serving.stdout.readline, lambda line: "listening" in line, "iperf3 does not listen")
+            sent, got = (measured(Box(str(limited.netns)), server, reverse=way) for way in (False, True))
+            freely = min(measured(Box(str(free.netns)), server, reverse=way) for way in (False, True))
+    assert freely > 3 * rates["ingressRate"], "this machine is too slow to tell"
+    assert 0.4 < sent / rates["egressRate"] < 1.2
+    assert 0.4 < got / rates["ingressRate"] < 1.2
 
 
 def test_another_bridge_and_impossible_values_are_refused(plugin: Plugin) -> None:

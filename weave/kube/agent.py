@@ -18,7 +18,7 @@ import trio
 from weave.errors import EnvironmentFailure, WeaveError
 from weave.kube import limits
 from weave.kube.client import STRATEGIC_PATCH, Client
-from weave.kube.door import Door
+from weave.kube.door import Door, PolicyDoor
 from weave.kube.files import remove_file, write_file
 from weave.kube.following import follow
 from weave.kube.installing import Places, install
@@ -74,6 +74,7 @@ class Agent:
         self._client = client
         self._rng = rng
         self._door = Door(options.socket)
+        self._policy = PolicyDoor(options.npc_socket)
         self._cluster = Cluster()
         self._places = Places(options.cni_source, options.cni_bin, options.cni_conf)
         self._said: dict[str, str] = {}
@@ -118,9 +119,9 @@ class Agent:
 
     async def _enter_service(self) -> None:
         await self._door.expose()
-        if self._options.expects_npc and not await trio.Path(self._options.npc_socket).exists():
-            self._say("router", f"waiting for the policy controller at {self._options.npc_socket}; EXPECT_NPC=0 runs "
-                      "without policy")
+        if self._options.expects_npc and not await self._policy.stands():
+            self._say("router", f"waiting for the policy controller at {self._options.npc_socket} and its rules; "
+                      "EXPECT_NPC=0 runs without policy")
             return
         await trio.to_thread.run_sync(self._install)
         self._ready_since = trio.current_time()

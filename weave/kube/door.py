@@ -1,4 +1,4 @@
-"""The agent's way to the router of its node: the control API, asked from a thread.
+"""The agent's ways to the router of its node and to the policy controller: their sockets, asked from a thread.
 
 What the router refuses is an answer (`Refused`); that it cannot be reached is one too (`Unreachable`). Both are
 `LocalError` and pass through.
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from weave.api.client import Client, Query, Refused, Unreachable
+from weave.api.client import Client, Query, Refused, Unreachable, decode_json
+from weave.kube.resource import mapping
 
 if TYPE_CHECKING:
     from weave.api.http1 import Answer
@@ -66,3 +67,19 @@ class Door:
     async def _ask(self, method: str, *words: str, query: Query | None = None, timeout_s: float) -> "Answer":
         ask = partial(self._client.request, method, *words, query=query, timeout_s=timeout_s)
         return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
+
+
+class PolicyDoor:
+    """The policy controller at one socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._client = Client(socket)
+
+    async def stands(self) -> bool:
+        """Say whether its rules are in the kernel, which close new pods until it knows them."""
+        ask = partial(self._client.request, "GET", "policy", "status", timeout_s=STATUS_DEADLINE_S)
+        try:
+            told = decode_json(await trio.to_thread.run_sync(ask, abandon_on_cancel=True))
+        except Unreachable:
+            return False
+        return mapping(mapping(told).get("kernel")).get("stands") is True

@@ -86,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--ready-file", type=Path, default=Path(DEFAULT_READY_FILE), metavar="PATH",
         help="there while pods can start (default: %(default)s)")
     add("--npc-socket", type=Path, default=Path(DEFAULT_NPC_SOCKET), metavar="PATH",
-        help="there while the policy controller runs (default: %(default)s)")
+        help="where the policy controller answers (default: %(default)s)")
     add("--cni-source", type=Path, default=Path(DEFAULT_CNI_SOURCE), metavar="FILE",
         help="the plugin's executable (default: %(default)s)")
     add("--cni-bin", type=Path, default=Path("/opt/cni/bin"), metavar="DIR",

@@ -80,6 +80,8 @@ class State:
 
     is_well: bool
     sentence: str
+    is_absent: bool = False
+    """The kind is not installed, which is well: there are no objects of it."""
 
 
 Change: TypeAlias = Upsert | Remove | Synced | State
@@ -100,6 +102,8 @@ class Reflector:
         self._held: dict[str, str] = {}
         self._seen: set[str] = set()
         self._continuation = ""
+        self._missed = False
+        """The kind was not there when we last asked."""
         self._page = limits.PAGE_OBJECTS
         self._stale_lists = 0
         self._version = ""
@@ -145,6 +149,7 @@ class Reflector:
             return self.failed(ApiFailure(f"listing {self._kind}", None, "the list has no version"), now)
         gone = self._forget_unseen()
         self._version = version
+        self._missed = False
         self._stale_lists = 0
         self._page = self._page or limits.PAGE_OBJECTS
         self._watch()
@@ -243,7 +248,7 @@ class Reflector:
             self._too_large()
         if status == NOT_FOUND:
             self._relist()
-            if self._may_be_absent:
+            if self._may_be_absent and self._is_gone():
                 return self._absent(now)
         state = State(is_well=False, sentence=str(failure))
         if status in DENIED or status == NOT_FOUND:
@@ -274,12 +279,22 @@ class Reflector:
         self._relist()
         self._page = max(1, before // 4)
 
+    def _is_gone(self) -> bool:
+        """Say whether to believe that the kind is not installed.
+
+        Who removes a kind sees its objects deleted first. A kind that vanishes with objects, as from a server that is
+        just starting, is believed when it is asked for once more: policies must not be forgotten by a slip.
+        """
+        was_missed, self._missed = self._missed, True
+        return was_missed or not self._held
+
     def _absent(self, now: float) -> list[Change]:
         gone = self._forget_unseen()
         self._wait(now + limits.ABSENT_RETRY_S * self._rng.uniform(*limits.JITTER))
         news: list[Change] = [*gone, *([] if self.is_synced and not gone else [Synced()])]
         self.is_synced = True
-        return [*news, *self._tell(State(is_well=True, sentence=f"{self._kind} are not installed in this cluster"))]
+        return [*news, *self._tell(State(
+            is_well=True, sentence=f"{self._kind} are not installed in this cluster", is_absent=True))]
 
     def _begin_anew(self, now: float) -> list[Change]:
         self._opened_at = None

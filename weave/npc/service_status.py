@@ -133,7 +133,8 @@ def _status(controller: Controller, _: Request) -> object:
         "pending": [] if placed is None else sorted(map(str, placed.pending)),
         "problems": [{"object": str(identity), "problem": problem}
                      for identity, problem in controller.holdings.problems()],
-        "kernel": {"intact": controller.enforcer.is_intact(), "chains": 0 if rules is None else len(rules.chains),
+        "kernel": {"stands": None not in controller.kernel.tables(), "intact": controller.enforcer.is_intact(),
+                   "chains": 0 if rules is None else len(rules.chains),
                    "sets": 0 if rules is None else len(rules.sets), "full_loads": done.full_loads,
                    "structural_changes": done.structural_changes, "element_changes": done.element_changes,
                    "repairs": done.repairs, "errors": done.errors},

@@ -36,6 +36,8 @@ class KindProgress:
     missing: set[str]
     """Kinds that are not synced yet."""
     troubles: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    """What is said of kinds that are not installed."""
 
     def translate(self, kind: Resource, changes: Sequence[reflector.Change]) -> list[Change]:
         """Return what changes of one kind mean for the whole."""
@@ -52,17 +54,21 @@ class KindProgress:
                 was_missing = kind.plural in self.missing
                 self.missing.discard(kind.plural)
                 return [Synced()] if was_missing and not self.missing else []
-            case reflector.State(is_well, sentence):
-                if is_well:
-                    self.troubles.pop(kind.plural, None)
-                else:
-                    self.troubles[kind.plural] = f"{kind.plural}: {sentence}"
+            case reflector.State():
+                _note(self.troubles, kind, f"{kind.plural}: {change.sentence}", holds=not change.is_well)
+                _note(self.absent, kind, change.sentence, holds=change.is_absent)
                 return [self._state()]
 
     def _state(self) -> State:
         if self.troubles:
             return State(is_well=False, sentence="; ".join(self.troubles[kind] for kind in sorted(self.troubles)))
-        return State(is_well=True, sentence="following the API server")
+        return State(is_well=True, sentence="; ".join(["following the API server", *self.absent.values()]))
+
+
+def _note(notes: dict[str, str], kind: Resource, sentence: str, *, holds: bool) -> None:
+    notes.pop(kind.plural, None)
+    if holds:
+        notes[kind.plural] = sentence
 
 
 @dataclass(frozen=True, slots=True)

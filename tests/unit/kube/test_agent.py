@@ -1,5 +1,6 @@
 """The agent between an API server and a router that exist in this process."""
 
+import json
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
@@ -52,18 +53,31 @@ class Scene:
              "--cni-conf", str(path / "net.d")], {"NODE_NAME": "n1"})
 
     @asynccontextmanager
-    async def playing(self, *, has_npc=True):
-        if has_npc:
-            (self.path / "npc.sock").touch()
+    async def playing(self, *, policy_stands=True):
+        self.policy_stands = policy_stands
         async with (
             serving(self.cluster) as server,
             open_client(ApiConfig(server.url, AUTHORITY), "tests") as client,
             trio.open_nursery() as nursery,
         ):
             await nursery.start(partial(serve, self.control, self.path / "weave.sock"))
+            await nursery.start(self.serve_policy)
             nursery.start_soon(Agent(self.options, client, Random(1)).run)
             yield
             nursery.cancel_scope.cancel()
+
+    async def serve_policy(self, task_status):
+        """Answer every request as the policy controller answers for its status."""
+        async def answer(stream):
+            await stream.receive_some()
+            body = json.dumps({"kernel": {"stands": self.policy_stands}}).encode()
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+        with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+            await listener.bind(str(self.path / "npc.sock"))
+            listener.listen()
+            task_status.started()
+            await trio.serve_listeners(answer, [trio.SocketListener(listener)])
 
 
 @pytest.fixture
@@ -98,12 +112,12 @@ def test_node_that_was_made_anew_is_told_again_that_its_network_is_up(scene):
     run(play)
 
 
-def test_no_pod_starts_before_the_policy_controller_is_there(scene):
+def test_no_pod_starts_before_the_rules_of_the_policy_controller_stand(scene):
     async def play():
-        async with scene.playing(has_npc=False):
+        async with scene.playing(policy_stands=False):
             await until(lambda: scene.control.masquerade is True)
             assert not scene.conflist.exists()
-            (scene.path / "npc.sock").touch()
+            scene.policy_stands = True
             await until(scene.ready.exists)
             assert scene.conflist.exists()
 

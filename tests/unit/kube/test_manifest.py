@@ -11,12 +11,13 @@ from weave.kube.registry import NAME
 from weave.npc.source_kubernetes import KINDS
 from weave.settings import parse_settings
 
-DEPLOY = Path(__file__).parents[3] / "deploy" / "kubernetes"
+DEPLOY = Path(__file__).parents[3] / "deploy"
+BASE = DEPLOY / "kubernetes"
 
 
 @pytest.fixture(scope="module")
 def objects():
-    documents = yaml.safe_load_all((DEPLOY / "weave.yaml").read_text())
+    documents = yaml.safe_load_all((BASE / "weave.yaml").read_text())
     return {(document["kind"], document["metadata"]["name"]): document for document in documents}
 
 
@@ -70,7 +71,7 @@ def test_pods_of_every_node_survive_pressure_and_taints(pod):
 def test_overlays_stand_on_the_base(overlay):
     directory = DEPLOY / "overlays" / overlay
     found = yaml.safe_load((directory / "kustomization.yaml").read_text())
-    assert [(directory / each).resolve() for each in found["resources"]] == [DEPLOY]
+    assert [(directory / each).resolve() for each in found["resources"]] == [BASE]
     for patch in found.get("patches", ()):
         data = yaml.safe_load(patch["patch"])["data"]
         options = parse_options(["router"], {**data, "NODE_NAME": "n1"})

@@ -40,8 +40,8 @@ def machine(**options):
     return Reflector("things", Random(1), **options)
 
 
-def following(*items):
-    made = machine()
+def following(*items, **options):
+    made = machine(**options)
     made.listed(page(*items), 0.0)
     made.opened(0.0)
     return made
@@ -198,7 +198,24 @@ def test_kind_that_is_not_installed_counts_as_empty_and_is_looked_for_again():
     assert told(made.failed(failure(404), 60.0)) == []
     made.waited()
     assert told(made.listed(page(thing("a", 1)), 120.0)) == [Upsert("x/a", thing("a", 1)), Synced()]
-    assert told(made.failed(failure(404), 130.0)) == [Remove("x/a"), Synced()]
+    assert told(made.failed(failure(404), 130.0)) == []
+    made.waited()
+    assert told(made.failed(failure(404), 190.0)) == [Remove("x/a"), Synced()]
+
+
+def test_kind_that_is_removed_after_its_objects_is_missed_at_once():
+    made = following(thing("a", 1), may_be_absent=True)
+    made.opened(1.0)
+    made.line(event("DELETED", thing("a", 2)), 2.0)
+    assert [state.is_absent for state in made.failed(failure(404), 3.0) if isinstance(state, State)] == [True]
+
+
+def test_kind_that_vanishes_with_its_objects_is_believed_when_asked_again():
+    made = following(thing("a", 1), may_be_absent=True)
+    assert states(made.failed(failure(404), 0.0)) == [False]
+    made.waited()
+    assert told(made.listed(page(thing("a", 1)), 60.0)) == [Synced()]
+    assert told(made.failed(failure(404), 120.0)) == []
 
 
 def test_kind_that_must_be_there_keeps_what_it_had_where_it_is_not_found():

@@ -164,3 +164,12 @@ def test_one_kind_in_trouble_is_trouble_until_it_is_over() -> None:
     assert not still.is_well  # type: ignore[union-attr]
     [good] = progress.translate(resource.PODS, [reflector.State(is_well=True, sentence="fine")])
     assert good.is_well  # type: ignore[union-attr]
+
+
+def test_a_kind_that_is_not_installed_is_told_and_no_trouble() -> None:
+    progress = KindProgress(set())
+    absent = reflector.State(is_well=True, sentence="clusternetworkpolicies are not installed", is_absent=True)
+    [told] = progress.translate(resource.CLUSTER_NETWORK_POLICIES, [absent])
+    assert told == State(is_well=True, sentence="following the API server; clusternetworkpolicies are not installed")
+    [later] = progress.translate(resource.CLUSTER_NETWORK_POLICIES, [reflector.State(is_well=True, sentence="fine")])
+    assert later == State(is_well=True, sentence="following the API server")

@@ -22,6 +22,8 @@ BEFORE_FILTER = -10
 PLAIN = {4: "plain4", 6: "plain6"}
 ESP = {4: "esp4", 6: "esp6"}
 LOOPBACK = "lo"
+ICMPV6 = 58
+"""By its number: `nft` finds names of protocols in /etc/protocols, which an image need not have."""
 _ACCEPT: Json = {"accept": None}
 _IN, _OUT = {"meta": {"key": "iifname"}}, {"meta": {"key": "oifname"}}
 _INNER = {"prefix": {"addr": str(INNER_NETWORK.network_address), "len": INNER_NETWORK.prefixlen}}
@@ -76,7 +78,7 @@ def _incoming(port: int, probe_port: int) -> list[Rule]:
     rules.append(rule("input", "probes outside tunnels", match(payload("udp", "dport"), probe_port),
                       match(_IN, WIREGUARD, "!="), match({"meta": {"key": "ipsec"}}, False), *COUNT_AND_DROP))
     through = match(_IN, WIREGUARD)
-    icmp = match({"meta": {"key": "l4proto"}}, "ipv6-icmp")
+    icmp = match({"meta": {"key": "l4proto"}}, ICMPV6)
     return [*rules, rule("input", "WireGuard", through, ours, _ACCEPT),
             rule("input", "errors in WireGuard", through, icmp, _ACCEPT),
             rule("input", "anything else in WireGuard", through, *COUNT_AND_DROP)]
