@@ -7,14 +7,13 @@ for wrong usage.
 
 import os
 import random
-import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import trio
 
-from weave import __version__, logs
-from weave.errors import WeaveError
+from weave import __version__, logs, process
 from weave.kube.options import Options, parse_options
 
 USER_AGENT = f"weave-kube/{__version__}"
@@ -22,23 +21,25 @@ USER_AGENT = f"weave-kube/{__version__}"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `weave-kube` with these arguments; never returns."""
-    failure: WeaveError | None = None
-    try:
-        options = parse_options(sys.argv[1:] if argv is None else argv, os.environ)
-        logs.configure(options.log_level, options.log_format)
-        if options.command == "router":
-            seed = trio.run(_place, options, strict_exception_groups=True)
-            if not seed:
-                sys.exit(0)
-            _close_to_new_pods(options)
-            words = [sys.executable, "-P", "-m", "weave.router", *options.router_words(seed)]
-            os.execv(sys.executable, words)  # noqa: S606 - our own program
+    process.run("weave-kube", partial(_start, sys.argv[1:] if argv is None else argv))
+
+
+def _start(words: Sequence[str]) -> None:
+    options = parse_options(words, os.environ)
+    logs.configure(options.log_level, options.log_format)
+    if options.command == "router":
+        _become_router(options)
+    else:
         trio.run(_run_agent, options, strict_exception_groups=True)
-    except* WeaveError as group:
-        failure = _leaf(group)
-    if failure is not None:
-        sys.exit(f"weave-kube: {failure}")
-    sys.exit(0)
+
+
+def _become_router(options: Options) -> None:
+    """Find our place and go on as `weave router`; return where we were told to stop before we had a place."""
+    seed = trio.run(_place, options, strict_exception_groups=True)
+    if seed:
+        _close_to_new_pods(options)
+        words = [sys.executable, "-P", "-m", "weave.router", *options.router_words(seed)]
+        os.execv(sys.executable, words)  # noqa: S606 - our own program
 
 
 def _close_to_new_pods(options: Options) -> None:
@@ -61,7 +62,7 @@ async def _place(options: Options) -> tuple[str, ...]:
     seed: tuple[str, ...] = ()
     config = discover(os.environ, options.kubeconfig)
     async with open_client(config, USER_AGENT) as client, trio.open_nursery() as nursery:
-        await nursery.start(_obey_signals, nursery.cancel_scope)
+        await nursery.start(process.stop_at_signal, lambda _: nursery.cancel_scope.cancel())
         seed = await place(options, client)
         nursery.cancel_scope.cancel()
     return seed
@@ -74,23 +75,5 @@ async def _run_agent(options: Options) -> None:
 
     config = discover(os.environ, options.kubeconfig)
     async with open_client(config, USER_AGENT) as client, trio.open_nursery() as nursery:
-        await nursery.start(_obey_signals, nursery.cancel_scope)
+        await nursery.start(process.stop_at_signal, lambda _: nursery.cancel_scope.cancel())
         await Agent(options, client, random.Random()).run()  # noqa: S311 - jitter
-
-
-async def _obey_signals(scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """End at the first SIGTERM or SIGINT."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for _ in signals:
-            scope.cancel()
-            return
-
-
-def _leaf(group: BaseExceptionGroup[WeaveError]) -> WeaveError:
-    """Return the first cause of a group, which is what the operator needs to see."""
-    leaf: BaseException = group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    assert isinstance(leaf, WeaveError)
-    return leaf

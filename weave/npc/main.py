@@ -14,8 +14,8 @@ from functools import partial
 
 import trio
 
-from weave import logs
-from weave.errors import EnvironmentFailure, WeaveError
+from weave import logs, process
+from weave.errors import EnvironmentFailure
 from weave.npc import nft
 from weave.npc.enforcer import Options
 from weave.npc.kernel import Kernel
@@ -34,17 +34,14 @@ GC_THRESHOLDS = (50_000, 20, 20)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Enforce policy on this host until told to stop; never returns."""
-    failure: WeaveError | None = None
-    try:
-        settings = parse_options(sys.argv[1:] if argv is None else argv, os.environ)
-        logs.configure(settings.log_level, settings.log_format)
-        collect_seldom()
-        trio.run(_run, settings, strict_exception_groups=True)
-    except* WeaveError as group:
-        failure = _leaf(group)
-    if failure is not None:
-        sys.exit(f"weave-npc: {failure}")
-    sys.exit(0)
+    process.run("weave-npc", partial(_start, sys.argv[1:] if argv is None else argv))
+
+
+def _start(words: Sequence[str]) -> None:
+    settings = parse_options(words, os.environ)
+    logs.configure(settings.log_level, settings.log_format)
+    collect_seldom()
+    trio.run(_run, settings, strict_exception_groups=True)
 
 
 def collect_seldom() -> None:
@@ -72,7 +69,7 @@ async def _run(settings: Settings) -> None:
                                 Options(bridge=settings.bridge, multicast=settings.multicast),
                                 settings.node_name or "")
         async with trio.open_nursery() as nursery:
-            await nursery.start(_obey_signals, nursery.cancel_scope)
+            await nursery.start(process.stop_at_signal, partial(_stop, nursery.cancel_scope))
             await nursery.start(partial(serve_unix, controller, settings.status_socket))
             if settings.metrics is not None:
                 await nursery.start(partial(serve_tcp, controller, *settings.metrics))
@@ -92,23 +89,7 @@ def make_source(settings: Settings) -> tuple[Source, Mode]:
     return KubernetesSource(config, settings.node_name or os.uname().nodename), Mode.KUBERNETES
 
 
-async def _obey_signals(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
-    """End at the first SIGTERM or SIGINT, at once at the second."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for number in signals:
-            log.info("stopping; the rules stay", extra=logs.fields(signal=signal.Signals(number).name))
-            notify(STOPPING)
-            for other in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(other, signal.SIG_DFL)
-            scope.cancel()
-            return
-
-
-def _leaf(group: BaseExceptionGroup[WeaveError]) -> WeaveError:
-    """Return the first cause of a group, which is what the operator needs to see."""
-    leaf: BaseException = group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    assert isinstance(leaf, WeaveError)
-    return leaf
+def _stop(scope: trio.CancelScope, number: signal.Signals) -> None:
+    log.info("stopping; the rules stay", extra=logs.fields(signal=number.name))
+    notify(STOPPING)
+    scope.cancel()

@@ -10,12 +10,16 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
-from weave import logs
-from weave.errors import WeaveError
+from weave import logs, process
 from weave.settings import Settings, hide_password, parse_settings
+
+if TYPE_CHECKING:
+    from weave.router.router import Router
 
 log = logging.getLogger("weave.router")
 
@@ -32,18 +36,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if secret is not None:
         os.environ["WEAVE_PASSWORD"] = secret
         os.execv(sys.executable, [sys.executable, "-P", "-m", "weave.router", *words])  # noqa: S606 - our own program again
-    failure: WeaveError | None = None
-    try:
-        settings = parse_settings(words, os.environ)
-        os.environ.pop("WEAVE_PASSWORD", None)
-        logs.configure(settings.log_level, settings.log_format)
-        sys.setswitchinterval(THREAD_TURN_S)
-        trio.run(_run, settings, strict_exception_groups=True)
-    except* WeaveError as group:
-        failure = _leaf(group)
-    if failure is not None:
-        sys.exit(f"weave router: {failure}")
-    sys.exit(0)
+    process.run("weave router", partial(_start, words))
+
+
+def _start(words: Sequence[str]) -> None:
+    settings = parse_settings(words, os.environ)
+    os.environ.pop("WEAVE_PASSWORD", None)
+    logs.configure(settings.log_level, settings.log_format)
+    sys.setswitchinterval(THREAD_TURN_S)
+    trio.run(_run, settings, strict_exception_groups=True)
 
 
 async def _run(settings: Settings) -> None:
@@ -55,30 +56,11 @@ async def _run(settings: Settings) -> None:
         await router.wipe()
         return
     async with trio.open_nursery() as nursery:
-        await nursery.start(_obey_signals, router)
+        await nursery.start(process.stop_at_signal, partial(_stop, router))
         await router.run()
         nursery.cancel_scope.cancel()
 
 
-async def _obey_signals(router: object, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Stop the router at the first SIGTERM or SIGINT, the process at the second."""
-    from weave.router.router import Router
-
-    assert isinstance(router, Router)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for number in signals:
-            log.info("stopping", extra=logs.fields(signal=signal.Signals(number).name))
-            router.stop()
-            for other in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(other, signal.SIG_DFL)
-            return
-
-
-def _leaf(group: BaseExceptionGroup[WeaveError]) -> WeaveError:
-    """Return the first cause of a group, which is what the operator needs to see."""
-    leaf: BaseException = group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    assert isinstance(leaf, WeaveError)
-    return leaf
+def _stop(router: "Router", number: signal.Signals) -> None:
+    log.info("stopping", extra=logs.fields(signal=number.name))
+    router.stop()
