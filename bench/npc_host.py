@@ -22,6 +22,7 @@ from weave.npc import nft
 from weave.npc.compiler import Compiler, Local
 from weave.npc.enforcer import Enforcer, Options, prepare_bridge
 from weave.npc.kernel import Kernel
+from weave.npc.main import collect_seldom
 from weave.npc.model import (
     BlockPeer,
     Cluster,
@@ -147,6 +148,7 @@ async def main(words: list[str]) -> None:
     pods, policies, here = int(words[0]), int(words[1]), json.loads(words[2])
     cluster, local = big_cluster(pods, policies, {name: ip_address(text) for name, text in here.items()})
     prepare_bridge()
+    collect_seldom()
     with Kernel() as kernel:
         host = Host(cluster, local, Enforcer(Options(), kernel))
         async for line in trio.wrap_file(sys.stdin):

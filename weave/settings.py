@@ -60,6 +60,7 @@ class Settings:
     mtu: int | None
     multicast_route: bool
     guard_sources: bool
+    route_subnets: bool
     keep_sources: bool
     """Containers here see the addresses of clients outside, though their subnet is masqueraded."""
     sleeve_alone: bool
@@ -143,6 +144,8 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
     add("--bridge", metavar="NAME", default="weave", help="bridge of the containers (default: %(default)s)")
     add("--mtu", type=int, metavar="BYTES", help="MTU of the overlay (default: that of the underlay less VXLAN's)")
     add("--vxlan-port", type=int, default=DEFAULT_VXLAN_PORT, help="UDP port of VXLAN (default: %(default)s)")
+    add("--route-subnets", action="store_true",
+        help="let this host, exposed in several subnets of containers, pass packets between them")
     add("--no-source-guard", action="store_true",
         help="let containers send from any MAC and address, not only from their own")
     add("--no-vxlan", action="store_true",
@@ -189,6 +192,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         mtu=None if given.mtu is None else _at_least(given.mtu, 576, "--mtu"),
         multicast_route=not given.no_multicast_route,
         guard_sources=not given.no_source_guard,
+        route_subnets=given.route_subnets,
         keep_sources=given.no_masq_local,
         sleeve_alone=given.no_vxlan,
         state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),

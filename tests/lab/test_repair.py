@@ -22,6 +22,9 @@ def talking(shared: World) -> Iterator[tuple[World, str]]:
 @pytest.mark.parametrize("harm", [
     ("nft", "flush", "ruleset"),
     ("nft", "delete", "table", "inet", "weave"),
+    ("nft", "delete", "table", "inet", "weave_links"),
+    ("nft", "flush", "chain", "inet", "weave_links", "output"),
+    ("nft", "flush", "set", "inet", "weave_links", "plain4"),
     ("ip", "link", "delete", "vxlan-6784"),
     ("ip", "link", "set", "vxlan-6784", "down"),
     ("ip", "link", "set", "vxlan-6784", "nomaster"),
@@ -41,11 +44,12 @@ def state_of(world: World) -> list[list[str]]:
     """Return what the kernel of h1 has of ours, without counters, times and indexes."""
     looks = (
         ("nft", "-s", "list", "table", "inet", "weave"),
+        ("nft", "-s", "list", "table", "inet", "weave_links"),
         ("bridge", "fdb", "show", "dev", "vxlan-6784", "self"),
         ("ip", "-o", "neigh", "show", "dev", "weave", "nud", "permanent"),
         ("ip", "-o", "-4", "address", "show", "dev", "weave"),
         ("bridge", "-o", "link", "show", "dev", "vxlan-6784"),
     )
     seen = [world.lab.execute("h1", *look).stdout for look in looks]
-    return [sorted(text.partition(":")[2] if number in (3, 4) else line for line in text.splitlines())
+    return [sorted(text.partition(":")[2] if number in (4, 5) else line for line in text.splitlines())
             for number, text in enumerate(seen)]

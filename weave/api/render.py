@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from weave.api.report import ConnectionReport, IpamReport, LinkReport, OwnerReport, PeerReport, Report
+from weave.api.report import BridgeReport, ConnectionReport, IpamReport, LinkReport, OwnerReport, PeerReport, Report
 
 ADDRESS_WIDTH = 21
 """`255.255.255.255:65535`; longer ones push the whole column."""
@@ -88,10 +88,15 @@ def _bridge_block(report: Report) -> list[tuple[str, str]]:
     bridge = report["Bridge"]
     modes = Counter(link["Mode"] for link in report["Links"])
     by_mode = ", ".join(f"{count} {mode}" for mode, count in sorted(modes.items()))
-    return [("Service", "bridge"), ("Device", bridge["Name"]), ("MTU", str(bridge["MTU"])),
+    return [("Service", "bridge"), ("Device", bridge["Name"]), ("MTU", _mtu(bridge)),
             ("Addresses", ", ".join(bridge["Addresses"]) or "none"),
             ("Links", f"{len(report['Links'])}" + (f" ({by_mode})" if by_mode else "")),
             ("Endpoints", str(len(report["Endpoints"])))]
+
+
+def _mtu(bridge: BridgeReport) -> str:
+    reason = bridge["MTUReason"]
+    return f"{bridge['MTU']} ({reason})" if reason else str(bridge["MTU"])
 
 
 def _targets(report: Report) -> Iterable[str]:

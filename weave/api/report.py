@@ -203,6 +203,8 @@ class BridgeReport(TypedDict):
     Name: str
     MAC: str
     MTU: int
+    MTUReason: str
+    """Why the MTU is less than what this host carries; else empty."""
     Addresses: list[str]
 
 

@@ -48,7 +48,7 @@ class RemotePeer:
 class MeshConfig:
     """What the operator chose, and which channels this version knows beside the topology."""
 
-    channels: tuple[str, ...] = ("dns", "endpoints", "ipam")
+    channels: tuple[str, ...] = ("dns", "endpoints", "groups", "ipam")
     durable: frozenset[str] = frozenset({"ipam"})
     discovery: bool = True
     connection_limit: int = 200

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from weave.net.crypt.peer import Counterpart
     from weave.net.crypt.service import CryptConfig, SecureLinks, wipe_links
     from weave.net.datapath import Datapath
+    from weave.net.groups import Membership, Receivers, is_pruned
+    from weave.net.limits import MIN_MTU, MIN_MTU_V6
     from weave.net.model import (
         Attachment,
         AttachRequest,
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
         DatapathConfig,
         Endpoint,
         InsideState,
+        Mac,
         Remote,
         Route,
     )
+    from weave.net.mtu import SegmentMtu, read_claim
     from weave.net.shaping import Limit
     from weave.net.sleeve.client import SleeveClient, SleeveConfig, end_sleeve
     from weave.net.sleeve.keys import sleeve_psk
@@ -36,21 +40,21 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Datapath": "datapath", "Limit": "shaping", "SleeveClient": "sleeve.client", "SleeveConfig": "sleeve.client",
-    "end_sleeve": "sleeve.client", "sleeve_psk": "sleeve.keys", "Keys": "sleeve.messages",
-    "Claim": "crypt.candidates", "features_of": "crypt.candidates", "read_features": "crypt.candidates",
-    "KernelAbility": "crypt.capability", "probe_kernel": "crypt.capability", "SecureLink": "crypt.effects",
-    "TunnelQuality": "crypt.effects",
-    "INNER_NETWORK": "crypt.keys", "inner_address": "crypt.keys", "Way": "crypt.pact_messages",
-    "Counterpart": "crypt.peer",
-    "CryptConfig": "crypt.service", "SecureLinks": "crypt.service", "wipe_links": "crypt.service",
-    "PeerConfig": "sleeve.model", "PeerStatus": "sleeve.model", "has_tap": "sleeve.tap", "Key": "sleeve.wire",
+    "end_sleeve": "sleeve.client", "sleeve_psk": "sleeve.keys", "Keys": "sleeve.messages", "Claim": "crypt.candidates",
+    "features_of": "crypt.candidates", "read_features": "crypt.candidates", "KernelAbility": "crypt.capability",
+    "probe_kernel": "crypt.capability", "SecureLink": "crypt.effects", "TunnelQuality": "crypt.effects",
+    "Membership": "groups", "Receivers": "groups", "is_pruned": "groups", "MIN_MTU": "limits", "MIN_MTU_V6": "limits",
+    "SegmentMtu": "mtu", "read_claim": "mtu", "INNER_NETWORK": "crypt.keys", "inner_address": "crypt.keys",
+    "Way": "crypt.pact_messages", "Counterpart": "crypt.peer", "CryptConfig": "crypt.service",
+    "SecureLinks": "crypt.service", "wipe_links": "crypt.service", "PeerConfig": "sleeve.model",
+    "PeerStatus": "sleeve.model", "has_tap": "sleeve.tap", "Key": "sleeve.wire",
 }
 __all__ = [
-    "INNER_NETWORK", "AttachRequest", "Attachment", "BridgeState", "Claim", "Counterpart", "CryptConfig",
-    "Datapath", "DatapathConfig", "Endpoint", "InsideState", "KernelAbility", "Key", "Keys", "Limit",
-    "PeerConfig", "PeerStatus", "Remote", "Route", "SecureLink", "SecureLinks", "SleeveClient", "SleeveConfig",
-    "TunnelQuality", "Way", "end_sleeve", "features_of", "has_tap", "inner_address", "probe_kernel", "read_features",
-    "sleeve_psk", "wipe_links",
+    "INNER_NETWORK", "MIN_MTU", "MIN_MTU_V6", "AttachRequest", "Attachment", "BridgeState", "Claim", "Counterpart",
+    "CryptConfig", "Datapath", "DatapathConfig", "Endpoint", "InsideState", "KernelAbility", "Key", "Keys", "Limit",
+    "Mac", "Membership", "PeerConfig", "PeerStatus", "Receivers", "Remote", "Route", "SecureLink", "SecureLinks",
+    "SegmentMtu", "SleeveClient", "SleeveConfig", "TunnelQuality", "Way", "end_sleeve", "features_of", "has_tap",
+    "inner_address", "is_pruned", "probe_kernel", "read_claim", "read_features", "sleeve_psk", "wipe_links",
 ]
 
 

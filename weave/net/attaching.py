@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 from weave.addresses import IPInterface
 from weave.errors import EnvironmentFailure, LocalError
-from weave.net import naming, sysctl
+from weave.net import limits, naming, sysctl
 from weave.net.announcing import announce
 from weave.net.frames import announcement
 from weave.net.model import Attachment, AttachRequest, InsideState, Route
+from weave.net.mtu import adjusted
 from weave.net.netlink import messages
 from weave.net.netlink.codec import Message
 from weave.net.netlink.connection import Netlink, NetlinkFailure
@@ -107,6 +108,29 @@ def inspect(host_interface: str, interface: str, bridge: int, host: Netlink) -> 
                            frozenset(_routes(inside, far.index)), near.name, near.mac, near.master == bridge)
 
 
+def resize(host_interface: str, interface: str, before: int, after: int, host: Netlink) -> int | None:
+    """Let a container's interface follow the MTU of the segment, from the thread's namespace; return its MTU.
+
+    None: it is gone.
+    """
+    near = _named(host, host_interface)
+    with Netlink() as inside:
+        far = _named(inside, interface)
+        if near is None or far is None or far.peer != near.index:
+            return None
+        mtu = adjusted(far.mtu, before, after)
+        if mtu is None:
+            return far.mtu
+        ends = [(host, [messages.set_mtu(near.index, mtu), *_no_link_local(mtu, near.index)]),
+                (inside, [messages.set_mtu(far.index, mtu)])]
+        for connection, batch in ends if mtu > far.mtu else reversed(ends):
+            connection.run(batch, f"set the MTU of {interface} behind {host_interface}")
+        if far.mtu < limits.MIN_MTU_V6 <= mtu:
+            sysctl.prepare_container(interface, ipv6=False)  # the kernel has just switched IPv6 on
+            inside.run([_neighbour_times(far.index, version) for version in _families()], f"set up {interface}")
+        return mtu
+
+
 def shape(host_interface: str, interface: str, to_container: Limit, from_container: Limit, host: Netlink) -> None:
     """Limit the bandwidth of a container, from the thread's namespace."""
     near = _named(host, host_interface)
@@ -169,7 +193,7 @@ def _is_settled(cable: Cable, near: Link) -> bool:
 
 def _near_end(cable: Cable, index: int) -> list[Message]:
     words = naming.alias(cable.request.container, cable.request.interface)
-    return near_end_options(index, cable.host_interface, alias=words, hairpin=cable.request.hairpin)
+    return near_end_options(cable.mtu, index, cable.host_interface, alias=words, hairpin=cable.request.hairpin)
 
 
 def port_options(*, hairpin: bool) -> dict[int, bytes]:
@@ -177,12 +201,16 @@ def port_options(*, hairpin: bool) -> dict[int, bytes]:
     return {IFLA_BRPORT_MODE: bytes([hairpin]), IFLA_BRPORT_LEARNING: b"\1"}
 
 
-def near_end_options(index: int, name: str = "", *, alias: str | None = None, hairpin: bool = True) -> list[Message]:
+def near_end_options(mtu: int, index: int, name: str = "", *, alias: str | None = None,
+                     hairpin: bool = True) -> list[Message]:
     """Return the messages that make a host's end, known by index or by name, a working port of the bridge."""
-    batch = [messages.set_port(index, port_options(hairpin=hairpin), name=name, alias=alias)]
-    if sysctl.has_ipv6():
-        batch.append(messages.set_no_link_local(index, name))
-    return [*batch, messages.set_up(index, name)]
+    return [messages.set_port(index, port_options(hairpin=hairpin), name=name, alias=alias),
+            *_no_link_local(mtu, index, name), messages.set_up(index, name)]
+
+
+def _no_link_local(mtu: int, index: int, name: str = "") -> list[Message]:
+    """Return the message that keeps a device without an IPv6 address; where IPv6 is off, as on small ones, none."""
+    return [messages.set_no_link_local(index, name)] if mtu >= limits.MIN_MTU_V6 and sysctl.has_ipv6() else []
 
 
 def _complete(cable: Cable, inside: Netlink, link: Link, later: ExitStack, addresses: Sequence[IPInterface] = (),
@@ -216,7 +244,9 @@ def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> tu
     optional = {_route_step(route): route for route in (Route(MULTICAST), *cable.request.optional_routes)}
     left_out: list[Route] = []
     steps: list[tuple[str, Message]] = [("bring up lo", messages.set_up(LOOPBACK)),
-                                        (f"bring up {link.name}", messages.set_up(link.index))]
+                                        (f"bring up {link.name}", messages.set_up_container(link.index))]
+    steps += [("forget neighbours that moved", _neighbour_times(link.index, version))
+              for version in _families(link.mtu)]
     steps += [(f"add address {item}", messages.add_address(link.index, item)) for item in missing.addresses]
     steps += [(_route_step(route), messages.add_route(link.index, route.destination, route.gateway))
               for route in missing.routes]
@@ -228,6 +258,17 @@ def _configure(cable: Cable, inside: Netlink, link: Link, missing: Inside) -> tu
         inside.attempt([messages.delete_address(link.index, item) for item in missing.addresses])
         raise NetlinkFailure(f"{cable}: {step}", refusal.code, refusal.reason)
     return tuple(left_out)
+
+
+def _neighbour_times(index: int, version: int) -> Message:
+    return messages.set_neighbour_times(
+        index, version, reachable_s=limits.NEIGHBOUR_REACHABLE_S, first_probe_s=limits.NEIGHBOUR_FIRST_PROBE_S,
+        unicast_probes=limits.NEIGHBOUR_UNICAST_PROBES)
+
+
+def _families(mtu: int = limits.MIN_MTU_V6) -> tuple[int, ...]:
+    """Return the families that this kernel speaks over an interface of that MTU."""
+    return (4, 6) if mtu >= limits.MIN_MTU_V6 and sysctl.has_ipv6() else (4,)
 
 
 def _route_step(route: Route) -> str:
@@ -251,8 +292,7 @@ def _addresses(connection: Netlink, index: int) -> list[IPInterface]:
 
 def _routes(connection: Netlink, index: int) -> list[Route]:
     """Return the routes through a link."""
-    versions = (4, 6) if sysctl.has_ipv6() else (4,)
-    found = [read_route(body) for version in versions
+    found = [read_route(body) for version in _families()
              for body in connection.dump(messages.dump_routes(version), "list routes")]
     return [Route(item.destination, item.gateway) for item in found
             if item is not None and item.device == index and item.table == RT_TABLE_MAIN]

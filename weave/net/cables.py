@@ -1,5 +1,6 @@
 """The containers of this host: their cables, found in the kernel, made and removed."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -9,9 +10,11 @@ from pathlib import Path
 import trio
 
 from weave.addresses import IPInterface
-from weave.errors import LocalError
+from weave.errors import EnvironmentFailure, LocalError, WeaveError
+from weave.logs import fields
 from weave.net import attaching, host, limits, naming
 from weave.net.attaching import Cable
+from weave.net.host import Near
 from weave.net.model import Attachment, AttachRequest, DatapathConfig, InsideState, Mac, Packed
 from weave.net.namespace import identity, namespace, run_there, run_there_async
 from weave.net.netlink import messages
@@ -19,6 +22,8 @@ from weave.net.netlink.connection import Netlink
 from weave.net.port_guard import Port
 from weave.net.port_guarding import PortGuard
 from weave.net.shaping import Limit
+
+log = logging.getLogger("weave.net")
 
 Key = tuple[str, str]
 """Container and interface."""
@@ -29,6 +34,14 @@ class _Known:
     index: int
     """Of the host's end: another one under the same name is another cable."""
     attachment: Attachment
+    mac: Mac
+    packed: tuple[Packed, ...]
+    """Its addresses, kept beside it: they are asked for at every change of any container."""
+
+    @classmethod
+    def of(cls, index: int, attachment: Attachment) -> "_Known":
+        return cls(index, attachment, Mac(messages.mac_octets(attachment.mac)),
+                   tuple(Packed(item.packed) for item in attachment.addresses))
 
 
 class Cables:
@@ -64,7 +77,7 @@ class Cables:
                 continue
             found = host.read_attachment(self._netlink, near)
             if found is not None:
-                known[key] = _Known(near.link.index, found)
+                known[key] = _Known.of(near.link.index, found)
         self._known = known
         return [known[key].attachment for key in sorted(known)]
 
@@ -72,15 +85,15 @@ class Cables:
         """Plug cables in again that fell off the bridge, because it was removed; return how many."""
         fallen = [near for near in host.near_ends(self._netlink) if near.link.master != bridge]
         for near in fallen:
-            batch = [messages.set_master(near.link.index, bridge), *attaching.near_end_options(near.link.index)]
+            options = attaching.near_end_options(near.link.mtu, near.link.index)
+            batch = [messages.set_master(near.link.index, bridge), *options]
             self._netlink.run(batch, f"plug {near.container} into the bridge again")
         return len(fallen)
 
     def local(self) -> tuple[frozenset[Mac], dict[Packed, Mac]]:
         """Return the MACs, and the MAC of each address, of the containers we know."""
-        found = [(Mac(messages.mac_octets(known.attachment.mac)), known.attachment) for known in self._known.values()]
-        neighbours = {Packed(item.packed): mac for mac, attachment in found for item in attachment.addresses}
-        return frozenset(mac for mac, _ in found), neighbours
+        known = self._known.values()
+        return frozenset(item.mac for item in known), {address: item.mac for item in known for address in item.packed}
 
     def known(self) -> list[Attachment]:
         """Return the containers on the bridge, as of the last look."""
@@ -103,7 +116,7 @@ class Cables:
                 if is_new:
                     self._guard.dismiss(cable.host_interface)
                 raise
-        self._known[request.container, request.interface] = _Known(index, attachment)
+        self._known[request.container, request.interface] = _Known.of(index, attachment)
         self.made += 1
         return attachment
 
@@ -129,7 +142,37 @@ class Cables:
         known = self._known.get((container, interface))
         if known is not None:
             kept = tuple(item for item in known.attachment.addresses if item not in addresses)
-            self._known[container, interface] = replace(known, attachment=replace(known.attachment, addresses=kept))
+            self._known[container, interface] = _Known.of(known.index, replace(known.attachment, addresses=kept))
+
+    def exceed(self) -> bool:
+        """Say whether a container has a larger MTU than the segment: it came while that was lowered."""
+        return any(known.attachment.mtu > self._mtu for known in self._known.values())
+
+    async def set_mtu(self, mtu: int) -> None:
+        """Make this the MTU of the segment: of new interfaces, and of those that follow it.
+
+        A container that cannot be changed is logged and keeps what it has.
+        """
+        before, self._mtu = self._mtu, mtu
+        places = dict(host.namespaces(self._netlink))
+        for near in host.near_ends(self._netlink):
+            where = places.get(near.link.peer_namespace)
+            try:
+                if where is None:
+                    raise EnvironmentFailure("its network namespace is not found")
+                await self._resize(near, where, before)
+            except WeaveError as exc:
+                log.warning("cannot change the MTU of a container", extra=fields(
+                    container=near.container, interface=near.interface, mtu=mtu, reason=exc))
+
+    async def _resize(self, near: Near, where: Path, before: int) -> None:
+        with namespace(where) as descriptor:
+            async with self._socket() as socket:
+                mtu = await run_there_async(descriptor, lambda _: attaching.resize(
+                    near.link.name, near.interface, before, self._mtu, socket))
+        known = self._known.get((near.container, near.interface))
+        if known is not None and mtu is not None:
+            self._known[near.container, near.interface] = replace(known, attachment=replace(known.attachment, mtu=mtu))
 
     async def inspect(self, container: str, interface: str, netns: Path, bridge: int) -> InsideState | None:
         """Return an attachment as the kernel has it; None where it is not there."""
@@ -171,6 +214,6 @@ class Cables:
         least = limits.MIN_MTU_V6 if any(item.version == 6 for item in request.addresses) else limits.MIN_MTU
         if not least <= mtu <= self._mtu:
             raise LocalError(f"an MTU of {mtu} is not possible here; choose one between {least} and {self._mtu}, which "
-                             "is what the underlay carries")
+                             "is what the underlay of all hosts carries")
         mac = request.mac or naming.container_mac(request.container, request.interface, self._config.peer)
         return naming.check_mac(mac), mtu

@@ -18,9 +18,10 @@ import trio
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net import admission, host, limits, naming, nft, sysctl
+from weave.net import admission, devices, host, limits, naming, nft, sysctl
 from weave.net.cables import Cables
 from weave.net.exposure import Exposure
+from weave.net.groups import Membership, Receivers
 from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, InsideState, Mac, Remote
 from weave.net.namespace import run_there
 from weave.net.netlink import messages
@@ -39,16 +40,19 @@ log = logging.getLogger("weave.net")
 class Datapath:
     """Own everything of ours in the kernel of one host."""
 
-    def __init__(self, config: DatapathConfig, netlink: Netlink, mtu: int, where: int | None) -> None:
+    def __init__(self, config: DatapathConfig, netlink: Netlink, netfilter: Netlink, carries: int, mtu: int,
+                 where: int | None) -> None:
+        self.carries = carries
+        """The largest MTU of the segment that this host's underlay bears, or its operator allows."""
         self._config = config
         self._netlink = netlink
+        self._netfilter = netfilter
         self._namespace = where
         self._overlay = Overlay(config, mtu, netlink, where)
-        self._guard = PortGuard(where, enabled=config.guard_sources)
+        self._guard = PortGuard(netfilter, where, enabled=config.guard_sources)
         self._cables = Cables(config, mtu, netlink, where, self._guard)
         self._exposure = Exposure(config, self._overlay, netlink, where)
         self._watch = Watch(where, lambda: self._overlay.ours)
-        self._netfilter: Netlink | None = None
         self._underlay: tuple[float, tuple[IPAddress, ...]] | None = None
 
     @classmethod
@@ -60,19 +64,17 @@ class Datapath:
         open. What can be missing on a host (rights, kernel features, `nft`) is an `EnvironmentFailure` here.
         """
         nft.require_nft(elsewhere=netns is not None)
-        with run_there(netns, Netlink) as netlink:
-            mtu = config.mtu
-            if mtu is None:
-                mtu = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU)
-            datapath = cls(config, netlink, mtu, netns)
-            with closing(datapath._cables), closing(datapath._watch), closing(datapath):
+        with (run_there(netns, Netlink) as netlink,
+              run_there(netns, lambda: Netlink(NETLINK_NETFILTER)) as netfilter):
+            carries = mtu = config.mtu or 0
+            if not mtu:
+                carries = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU)
+                bridge = devices.find(netlink, config.bridge)
+                mtu = carries if bridge is None else min(carries, max(bridge.mtu, limits.MIN_MTU))
+            datapath = cls(config, netlink, netfilter, carries, mtu, netns)
+            with closing(datapath._cables), closing(datapath._watch), closing(datapath._overlay.snooping):
                 await datapath._adopt()
                 yield datapath
-
-    def close(self) -> None:
-        """Close what was opened on the way; the kernel keeps what it has."""
-        if self._netfilter is not None:
-            self._netfilter.close()
 
     async def _adopt(self) -> None:
         await self._overlay.open()
@@ -107,6 +109,8 @@ class Datapath:
         self._exposure.settle()
         self._cables.settle(self._overlay.bridge)
         self._cables.look()
+        if self._cables.exceed():
+            await self._cables.set_mtu(self.mtu)
         await self._guard.settle()
         await self._tell_local()
 
@@ -125,6 +129,21 @@ class Datapath:
     async def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
         """Make these the interfaces on other hosts; one whose peer is no remote gets no entry."""
         await self._overlay.set_endpoints(endpoints)
+
+    async def set_receivers(self, receivers: Receivers) -> None:
+        """Make these the peers that get what is sent to these multicast groups, by MAC; all others are flooded.
+
+        Of peers reached through the sleeve nothing is held back.
+        """
+        await self._overlay.set_receivers(receivers)
+
+    def members(self) -> Membership:
+        """Return the multicast groups with members on this host."""
+        return self._overlay.members()
+
+    async def members_changed(self) -> None:
+        """Return once `members` may be different."""
+        await self._overlay.snooping.changed()
 
     def inherited(self) -> dict[IPAddress, list[Endpoint]]:
         """Return the endpoints that an earlier router left in the kernel, by the underlay address of their host.
@@ -147,6 +166,15 @@ class Datapath:
     def routes_into(self, network: IPNetwork) -> list[IPNetwork]:
         """Return the host's other routes into a network that is meant for containers."""
         return host.routes_into(self._netlink, network, self._config.bridge)
+
+    async def set_mtu(self, mtu: int) -> None:
+        """Make this the MTU of the segment, and of the containers that follow it; at any time wide before narrow."""
+        if mtu > self.mtu:
+            await self._overlay.set_mtu(mtu)
+            await self._cables.set_mtu(mtu)
+        elif mtu < self.mtu:
+            await self._cables.set_mtu(mtu)
+            await self._overlay.set_mtu(mtu)
 
     # Containers
 
@@ -196,8 +224,6 @@ class Datapath:
 
     def are_admitted(self, addresses: Sequence[IPAddress]) -> bool:
         """Say whether the policy controller lets these addresses in, or there is none."""
-        if self._netfilter is None:
-            self._netfilter = run_there(self._namespace, lambda: Netlink(NETLINK_NETFILTER))
         return admission.are_admitted(self._netfilter, addresses)
 
     # The host itself
@@ -209,7 +235,7 @@ class Datapath:
 
     async def remove_bridge_address(self, interface: IPInterface) -> None:
         """Take an address from the bridge; one it lacks is no failure."""
-        if self._exposure.remove(interface):
+        if await self._exposure.remove(interface):
             await self._tell_local()
 
     async def expose(self, interface: IPInterface, *, masquerade: bool = True) -> None:
@@ -261,6 +287,7 @@ class Datapath:
             "source_guard_dropped_total": self._guard.dropped,
             "remote_endpoints": len(actual.tunnels),
             "remote_hosts": len(actual.floods),
+            "pruned_groups": len({mac for mac, _ in actual.copies}),
             "neighbours": len(actual.neighbours),
         }
 

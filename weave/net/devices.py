@@ -5,7 +5,10 @@
                                 ├── vxlan6-6784   peers with an IPv6 one, made when there are any
                                 └── weave-sleeve  peers reached through the sleeve, made when there are any
 
-These ports are isolated from each other: a frame that came from a peer never leaves to another peer.
+These ports are isolated from each other: a frame that came from a peer never leaves to another peer. The bridge learns
+by IGMP and MLD which containers are members of a multicast group, and asks them itself; whether a group has members on
+other hosts is not its business: all multicast leaves by the tunnels' ports, and what becomes of it there stands in
+`forwarding`.
 """
 
 import errno
@@ -28,17 +31,20 @@ from weave.net.sleeve import tap
 
 TAP_KIND = "tun"
 """As the kernel calls the kind of a TAP device."""
-_ON, _OFF = b"\1", b"\0"
+_ON, _OFF, _ALWAYS = b"\1", b"\0", b"\2"
 _UNSPECIFIED = bytes(16)
 
 BRIDGE_OPTIONS = {
     nl.IFLA_BR_STP_STATE: bytes(4),
-    nl.IFLA_BR_MCAST_SNOOPING: _OFF,
+    nl.IFLA_BR_MCAST_SNOOPING: _ON,
+    nl.IFLA_BR_MCAST_QUERIER: _ON,
+    nl.IFLA_BR_MCAST_MEMBERSHIP_INTVL: limits.MEMBERSHIP_TIMEOUT_CS.to_bytes(8, sys.byteorder),
 }
 TUNNEL_PORT = {
     nl.IFLA_BRPORT_MODE: _OFF,
     nl.IFLA_BRPORT_LEARNING: _OFF,
     nl.IFLA_BRPORT_UNICAST_FLOOD: _ON,
+    nl.IFLA_BRPORT_MULTICAST_ROUTER: _ALWAYS,
     nl.IFLA_BRPORT_MCAST_FLOOD: _ON,
     nl.IFLA_BRPORT_BCAST_FLOOD: _ON,
     nl.IFLA_BRPORT_NEIGH_SUPPRESS: _ON,

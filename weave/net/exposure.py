@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from collections.abc import Collection
 from functools import partial
 
 from weave.addresses import IPInterface
@@ -47,17 +48,19 @@ class Exposure:
         """Give the bridge an address; say whether that was new."""
         if interface in self._addresses:
             return False
+        await self._tell_subnets({*self._addresses, interface})
         self._add([interface])
         self._addresses.add(interface)
         frame = announcement(messages.mac_octets(naming.bridge_mac(self._config.peer)), interface.packed)
         await run_there_async(self._namespace, partial(announce, self._config.bridge, [frame]))
         return True
 
-    def remove(self, interface: IPInterface) -> bool:
+    async def remove(self, interface: IPInterface) -> bool:
         """Take an address from the bridge; say whether it had it."""
         known = interface in self._addresses
         self._addresses.discard(interface)
         self._netlink.attempt([messages.delete_address(self._overlay.bridge, interface)])
+        await self._tell_subnets(self._addresses)
         return known
 
     async def masquerade(self, interface: IPInterface, *, wanted: bool) -> None:
@@ -73,6 +76,9 @@ class Exposure:
             log.info("IPv6 forwarding is left as it is: switching it on makes a host ignore the routers of its own "
                      "network; set net.ipv6.conf.all.forwarding=1 where that is fine",
                      extra=fields(subnet=interface.network))
+
+    async def _tell_subnets(self, addresses: Collection[IPInterface]) -> None:
+        await self._overlay.set_subnets(frozenset(address.network for address in addresses))
 
     def _forward_packets(self) -> None:
         try:

@@ -5,7 +5,7 @@ import logging
 from weave.addresses import IPAddress, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net import nft
+from weave.net import naming, nft
 from weave.net.guard import (
     GUARD_TABLE,
     NAT_TABLE,
@@ -31,6 +31,8 @@ class Firewall:
         self.changes = 0
         self.vteps: frozenset[IPAddress] = frozenset()
         self.masqueraded: frozenset[IPNetwork] = frozenset()
+        self.subnets: frozenset[IPNetwork] = frozenset()
+        """Those that the host has addresses of on the bridge."""
         self.local: frozenset[IPAddress] | None = None
         """Containers here that see their clients' addresses though their subnet is masqueraded; None: none does."""
         self._config = config
@@ -80,7 +82,9 @@ class Firewall:
 
     def _wanted(self) -> dict[str, Table | None]:
         bridge = self._config.bridge
+        subnets = None if self._config.route_subnets else self.subnets
         return {
-            GUARD_TABLE: guard_table(self.vteps, bridge=bridge, port=self._config.port),
+            GUARD_TABLE: guard_table(self.vteps, subnets, bridge=bridge, mac=naming.bridge_mac(self._config.peer),
+                                     port=self._config.port),
             NAT_TABLE: nat_table(self.masqueraded, bridge=bridge, local=self.local),
         }

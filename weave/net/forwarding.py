@@ -8,13 +8,15 @@ For a remote endpoint three entries stand together (the kernel answers ARP for i
 
 For an endpoint behind the sleeve the last two do: its TAP device is a port like any other.
 
-A MAC of zeros stands for everything unknown: one entry for each peer (head-end replication).
+A MAC of zeros stands for everything unknown: one entry for each peer (head-end replication). The MAC of a multicast
+group has an entry for each peer with members; where it has none at all, what is sent to it is unknown, too.
 """
 
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from weave.net.groups import NOWHERE
 from weave.net.limits import PROGRAM_SLICE
 from weave.net.model import SLEEVE, Forwarding, Mac, Packed
 from weave.net.netlink import messages
@@ -30,6 +32,9 @@ OCTETS = {SLEEVE_VERSION: len(SLEEVE), 4: messages.IPV4_OCTETS, 6: messages.IPV6
 FLOOD = Mac(bytes(6))
 _NOWHERE = {version: Packed(bytes(octets)) for version, octets in OCTETS.items()}
 """Stands for the underlay address of an entry that lacks one of its halves: it is set, or removed, altogether."""
+_GROUP_BIT = 1
+"""In the first octet of a MAC."""
+_BLACK_HOLES = frozenset(NOWHERE.values())
 _GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
 
 
@@ -41,19 +46,20 @@ class ForwardingTable:
         self._bridge = 0
         self._tunnels: dict[int, int] = {}
         self._floods: set[Packed] = set()
+        self._copies: set[tuple[Mac, Packed]] = set()
         self._macs: dict[Mac, Packed] = {}
         self._neighbours: dict[Packed, Mac] = {}
 
     @property
     def actual(self) -> Forwarding:
         """Return what the kernel has, to the best of our knowledge."""
-        return Forwarding(frozenset(self._floods), self._macs, self._neighbours)
+        return Forwarding(frozenset(self._floods), self._macs, self._neighbours, frozenset(self._copies))
 
     def read(self, bridge: int, tunnels: Mapping[int, int]) -> None:
         """Read everything from the kernel; `tunnels` are the devices by family of their underlay."""
         self._bridge = bridge
         self._tunnels = {OCTETS[version]: device for version, device in tunnels.items()}
-        self._floods, self._macs, self._neighbours = set(), {}, {}
+        self._floods, self._macs, self._neighbours, self._copies = set(), {}, {}, set()
         for version, device in sorted(tunnels.items()):
             self._read_tunnel(version, device)
         for version in (4, 6):
@@ -72,6 +78,8 @@ class ForwardingTable:
             vtep = None if found.vtep is None else Packed(found.vtep.packed)
             if mac == FLOOD and vtep is not None:
                 self._floods.add(vtep)
+            elif mac[0] & _GROUP_BIT and vtep is not None:
+                self._copies.add((mac, vtep))
             elif vtep is not None or (found.in_bridge and found.flags & NTF_EXT_LEARNED):
                 halves.setdefault(mac, []).append(vtep)
         for mac, vteps in halves.items():
@@ -86,6 +94,12 @@ class ForwardingTable:
         for vteps in _slices(change.floods):
             yield self._set([messages.add_flood(self._tunnels[len(vtep)], FLOOD, vtep) for vtep in vteps])
             self._floods.update(vteps)
+        for copies in _slices(change.copies):
+            yield self._set([self._copy(mac, vtep) for mac, vtep in copies])
+            self._copies.update(copies)
+        for copies in _slices(change.gone_copies):
+            yield self._remove([self._no_copy(mac, vtep) for mac, vtep in copies])
+            self._copies.difference_update(copies)
         for tunnels in _slices(change.tunnels):
             yield self._set([message for mac, vtep in tunnels for message in self._tunnel(mac, vtep)])
             self._macs.update(tunnels)
@@ -116,6 +130,14 @@ class ForwardingTable:
         if vtep == SLEEVE:
             return (messages.delete_port_of(device, mac),)
         return messages.delete_port_of(device, mac), messages.delete_tunnel(device, mac, vtep)
+
+    def _copy(self, mac: Mac, vtep: Packed) -> Message:
+        device = self._tunnels[len(vtep)]
+        return (messages.add_nowhere if vtep in _BLACK_HOLES else messages.add_flood)(device, mac, vtep)
+
+    def _no_copy(self, mac: Mac, vtep: Packed) -> Message:
+        device = self._tunnels[len(vtep)]
+        return (messages.delete_nowhere if vtep in _BLACK_HOLES else messages.delete_tunnel)(device, mac, vtep)
 
     def _set(self, batch: Sequence[Message]) -> int:
         return self._run(batch, "program forwarding", frozenset({errno.EEXIST}))

@@ -2,6 +2,7 @@
 
     table inet weave        set vteps4, vteps6: underlay addresses of the peers we exchange plain VXLAN with
       chain guard (input)   from the bridge: drop · from a vtep: accept · anybody else: drop
+      chain subnets         (forward) by the host from one subnet of containers into another: drop
     table inet weave_nat    only while a subnet is exposed with masquerading, because a NAT chain
       set local4, local6    switches on connection tracking for the whole host
       chain masquerade      to a local container, where those keep their clients' addresses: accept · else as said
@@ -78,14 +79,20 @@ class Shape:
     """Chain and comment of each rule, in order."""
 
 
-def guard_table(vteps: Iterable[IPAddress], *, bridge: str, port: int) -> Table:
-    """Return the table that drops VXLAN from anybody who is not a peer that may send it in plain."""
+def guard_table(vteps: Iterable[IPAddress], subnets: Iterable[IPNetwork] | None = None, *, bridge: str, mac: str,
+                port: int) -> Table:
+    """Return the table that drops VXLAN from anybody who is not a peer that may send it in plain.
+
+    It also keeps the host from passing packets between the subnets that it has addresses of on its bridge, which has
+    this MAC; None: it may.
+    """
     addresses = frozenset(vteps)
     vxlan = match(payload("udp", "dport"), port)
     return Table(
         GUARD_TABLE,
         {name: frozenset(ip for ip in addresses if ip.version == version) for version, name in VTEPS.items()},
-        (Chain("guard", "filter", "input", BEFORE_FILTER),),
+        (Chain("guard", "filter", "input", BEFORE_FILTER),
+         *([] if subnets is None else [Chain("subnets", "filter", "forward", BEFORE_FILTER)])),
         (
             rule("guard", "VXLAN of containers", match({"meta": {"key": "iifname"}}, bridge), vxlan,
                   *COUNT_AND_DROP),
@@ -93,8 +100,24 @@ def guard_table(vteps: Iterable[IPAddress], *, bridge: str, port: int) -> Table:
                     match(payload(PROTOCOL[version], "saddr"), f"@{name}"), {"accept": None})
               for version, name in VTEPS.items()),
             rule("guard", "VXLAN of strangers", vxlan, *COUNT_AND_DROP),
+            *([] if subnets is None else _apart(subnets, bridge, mac)),
         ),
     )
+
+
+def _apart(subnets: Iterable[IPNetwork], bridge: str, mac: str) -> list[Rule]:
+    """Return the rules by which the host passes packets from its bridge to its bridge within a subnet only.
+
+    Frames that the bridge itself passes on come by here too where the host filters bridges; they are for the MAC of a
+    container, while what the host is to route is for its own.
+    """
+    routed = (match({"meta": {"key": "iifname"}}, bridge), match({"meta": {"key": "oifname"}}, bridge),
+              match(payload("ether", "daddr"), mac))
+    within = [
+        rule("subnets", f"within {subnet}", *routed, match(payload(PROTOCOL[subnet.version], "saddr"), _prefix(subnet)),
+             match(payload(PROTOCOL[subnet.version], "daddr"), _prefix(subnet)), {"accept": None})
+        for subnet in sorted(subnets, key=lambda net: (net.version, net))]
+    return [*within, rule("subnets", "between subnets", *routed, {"drop": None})]
 
 
 def nat_table(subnets: Iterable[IPNetwork], *, bridge: str, local: frozenset[IPAddress] | None = None) -> Table | None:

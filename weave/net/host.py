@@ -60,6 +60,11 @@ def read_attachment(netlink: Netlink, near: Near) -> Attachment | None:
 
 def find_namespace(netlink: Netlink, wanted: int) -> Path | None:
     """Return a path to the namespace that ours knows by an id, found among those of processes and named ones."""
+    return next((path for known_as, path in namespaces(netlink) if known_as == wanted), None)
+
+
+def namespaces(netlink: Netlink) -> Iterator[tuple[int | None, Path]]:
+    """Find the namespaces of processes and the named ones, each once: the id by which ours knows it, and a path."""
     seen: set[int] = set()
     for path in _candidates():
         try:
@@ -69,11 +74,9 @@ def find_namespace(netlink: Netlink, wanted: int) -> Path | None:
             seen.add(inode)
             with namespace(path) as descriptor:
                 answer = netlink.query(messages.get_namespace_id(descriptor), "name a namespace")
-            if read_namespace_id(answer) == wanted:
-                return path
         except (OSError, WeaveError):
             continue
-    return None
+        yield read_namespace_id(answer), path
 
 
 def link_at(netlink: Netlink, index: int, where: int | None = None) -> Link:

@@ -10,6 +10,8 @@ MIN_MTU = 576
 MIN_MTU_V6 = 1280
 """IPv6 is switched off by the kernel on a device below it."""
 MAX_MTU = 65485
+MTU_RAISE_S = 300.0
+"""How long nobody must have needed a smaller MTU before it is raised: a host that reboots is back by then."""
 
 SETTLE_ROUNDS = 4
 """Create, enslave and set up, verify; one more for a device that somebody else changes meanwhile."""
@@ -19,6 +21,13 @@ UNDERLAY_CACHE_S = 5.0
 """How long the list of our own underlay addresses is believed; it is asked for at every gossip change."""
 DAMAGE_SETTLES_S = 0.2
 """Who removes one thing of ours usually removes more of them: one look then sees all."""
+MEMBERSHIP_GATHERS_S = 0.01
+"""A program that joins several groups does so at once; until the others know, they are served as it was before."""
+MEMBERSHIP_TIMEOUT_CS = 40000
+"""After which a bridge forgets a member that does not answer, in hundredths of a second. The default of 260 s is too
+close to the 255 s after which a bridge begins to ask itself when that of another host, which asked before, is gone."""
+TOLD_GROUPS = 1024
+"""Groups that a host tells of; one with more is served with all of them."""
 NOTICE_BUFFER_BYTES = 1 << 18
 """Thousands of notices; what does not fit is a reason to look, so more would gain nothing."""
 PROGRAM_SLICE = 256

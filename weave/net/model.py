@@ -34,6 +34,8 @@ class DatapathConfig:
     mtu: int | None = None
     """Of bridge and containers; None: what the underlay carries, less the VXLAN overhead."""
 
+    route_subnets: bool = False
+    """Let the host pass packets between the subnets that it has addresses of."""
     guard_sources: bool = True
     """Drop what a container sends from a MAC or an address that is not its own."""
 
@@ -156,3 +158,5 @@ class Forwarding:
     """MAC to underlay address, whose family says in which VXLAN device, or to `SLEEVE`."""
     neighbours: Mapping[Packed, Mac]
     """Overlay address to MAC, to answer ARP and ND without asking the wire."""
+    copies: frozenset[tuple[Mac, Packed]] = frozenset()
+    """MACs of multicast groups, and the underlay addresses that get what is sent to them, instead of all."""

@@ -5,6 +5,7 @@ with it: a thread of a pool would carry the namespace into somebody else's job, 
 inherit it. Sockets opened by the job stay in the namespace when the thread is gone.
 """
 
+import _thread
 import ctypes
 import errno
 import fcntl
@@ -90,7 +91,7 @@ async def run_there_async(descriptor: int | None, job: Callable[[ExitStack], T])
             results.append(outcome.capture(_enter_and_run, descriptor, partial(job, later)))
             token.run_sync_soon(done.set)
 
-    threading.Thread(target=body, name="namespace job", daemon=True).start()
+    _thread.start_new_thread(body, ())  # a Thread would have us wait until it has begun
     with trio.CancelScope(shield=True):
         await done.wait()
     return results[0].unwrap()

@@ -7,6 +7,7 @@ removal of our own costs some milliseconds, a look too few costs packets.
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from weave.net.crypt.gate import GATE_TABLE
 from weave.net.guard import GUARD_TABLE, NAT_TABLE
 from weave.net.netlink.codec import Reply, read_attributes, read_fixed, read_text
 from weave.net.netlink.constants import (
@@ -28,7 +29,9 @@ NFTA_TABLE = 1
 """The name of the table has this number in tables, chains, rules, sets and elements alike."""
 NFGENMSG_BYTES = 4
 _NFT_REMOVALS = frozenset({NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM})
-_OUR_TABLES = frozenset({GUARD_TABLE, NAT_TABLE, PORT_TABLE})
+_OUR_TABLES = frozenset({GUARD_TABLE, NAT_TABLE, PORT_TABLE, GATE_TABLE})
+_TABLES_OF_HOSTS = frozenset({GUARD_TABLE, GATE_TABLE})
+"""Tables whose elements are other hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,6 @@ def is_firewall_damage(notice: Reply, tables: Collection[str] = _OUR_TABLES) -> 
     if notice.kind >> 8 != NFNL_SUBSYS_NFTABLES or notice.kind & 0xFF not in _NFT_REMOVALS:
         return False
     table = read_text(read_attributes(notice.body, NFGENMSG_BYTES).get(NFTA_TABLE))
-    if notice.kind & 0xFF == NFT_MSG_DELSETELEM and table != GUARD_TABLE:
+    if notice.kind & 0xFF == NFT_MSG_DELSETELEM and table not in _TABLES_OF_HOSTS:
         return False  # the elements of the other tables go with every container, by our own hand
     return table in tables

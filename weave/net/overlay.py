@@ -15,17 +15,19 @@ import trio
 from weave.addresses import IPAddress, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net import devices, limits, sysctl
+from weave.net import devices, host, limits, sysctl
 from weave.net.announcing import announce
 from weave.net.firewall import Firewall
 from weave.net.forwarding import SLEEVE_VERSION, ForwardingTable
 from weave.net.frames import announcement
+from weave.net.groups import Membership, Receivers
 from weave.net.model import SLEEVE, DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote
 from weave.net.namespace import run_there, run_there_async
 from weave.net.netlink import messages
 from weave.net.netlink.connection import Netlink
 from weave.net.notices import Ours
 from weave.net.plan import ForwardingChange, Local, plan_forwarding, want_forwarding
+from weave.net.snooping import Snooping
 
 log = logging.getLogger("weave.net")
 
@@ -46,11 +48,13 @@ class Overlay:
         self.device_steps = 0
         self.firewall = Firewall(config, namespace)
         self.table = ForwardingTable(netlink)
+        self.snooping = Snooping(netlink, namespace)
         self._config = config
         self._netlink = netlink
         self._namespace = namespace
         self._remotes: tuple[Remote, ...] | None = None
         self._endpoints: tuple[Endpoint, ...] | None = None
+        self._receivers: Receivers = {}
         self._versions = {4}
         self._former: dict[Packed, Mac] = {}
         """Who had the addresses that nobody has any more, the latest last."""
@@ -66,6 +70,8 @@ class Overlay:
         await self.firewall.adopt()
         self._settle_devices()
         self._read()
+        self.firewall.subnets = frozenset(
+            address.network for address in host.interface_addresses(self._netlink, self.bridge))
         self.firewall.vteps |= {ip_address(vtep) for vtep in self.table.actual.floods}
         await self.firewall.settle()
 
@@ -126,6 +132,17 @@ class Overlay:
         async with self._lock:
             await self._program()
 
+    async def set_receivers(self, receivers: Receivers) -> None:
+        """Make these the peers that get what is sent to groups; other groups, and unknown ones, are flooded."""
+        if receivers != self._receivers:
+            self._receivers = receivers
+            async with self._lock:
+                await self._program()
+
+    def members(self) -> Membership:
+        """Return the groups with members on this host."""
+        return self.snooping.look(self.bridge, self._tunnels.values())
+
     async def set_local(self, local: Local) -> None:
         """Make this what is on our own host; what a peer claims of it is not believed."""
         before, self.local = self.local, local
@@ -139,6 +156,18 @@ class Overlay:
                 return
             await self._apply(ForwardingChange(
                 neighbours=news, gone_neighbours=[(ip, actual.neighbours[ip]) for ip in gone]))
+
+    async def set_mtu(self, mtu: int) -> None:
+        """Make this the MTU of bridge and tunnels."""
+        async with self._lock:
+            self.mtu = mtu
+            self._settle_devices()
+
+    async def set_subnets(self, subnets: frozenset[IPNetwork]) -> None:
+        """Make these the subnets that the host has addresses of."""
+        async with self._lock:
+            self.firewall.subnets = subnets
+            await self.firewall.settle()
 
     async def set_masqueraded(self, subnets: frozenset[IPNetwork]) -> None:
         """Make these the subnets that borrow the host's address."""
@@ -162,7 +191,7 @@ class Overlay:
             await self.firewall.wipe()
 
     def _settle_devices(self) -> None:
-        ipv6 = run_there(self._namespace, sysctl.has_ipv6)
+        ipv6 = self.mtu >= limits.MIN_MTU_V6 and run_there(self._namespace, sysctl.has_ipv6)
         wanted = devices.wishes(self._config, self.mtu, self._versions, ipv6=ipv6)
         links, steps = devices.reconcile(wanted, self._netlink, self._namespace)
         if steps:
@@ -185,7 +214,7 @@ class Overlay:
     def _wanted(self) -> Forwarding:
         actual = self.table.actual
         if self._remotes is not None and self._endpoints is not None:
-            return want_forwarding(self._remotes, self._endpoints, self.local)
+            return want_forwarding(self._remotes, self._endpoints, self.local, self._receivers)
         floods = (actual.floods if self._remotes is None
                   else frozenset(Packed(remote.vtep.packed) for remote in self._remotes if remote.vtep is not None))
         tunnels = {mac: vtep for mac, vtep in actual.tunnels.items() if mac not in self.local.macs}

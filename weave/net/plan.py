@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TypeVar
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
+from weave.net.groups import Receivers, copies
 from weave.net.model import SLEEVE, AttachRequest, Endpoint, Forwarding, Mac, Packed, Remote, Route
 
 K = TypeVar("K", Mac, Packed)
@@ -157,13 +159,16 @@ class ForwardingChange:
     gone_tunnels: Sequence[tuple[Mac, Packed]] = ()
     """Also the old way of a MAC whose new way is in the device of the other family."""
     gone_floods: Sequence[Packed] = ()
+    copies: Sequence[tuple[Mac, Packed]] = ()
+    gone_copies: Sequence[tuple[Mac, Packed]] = ()
 
     def __bool__(self) -> bool:
         return any((self.floods, self.tunnels, self.neighbours, self.gone_neighbours, self.gone_tunnels,
-                    self.gone_floods))
+                    self.gone_floods, self.copies, self.gone_copies))
 
 
-def want_forwarding(remotes: Iterable[Remote], endpoints: Iterable[Endpoint], local: Local) -> Forwarding:
+def want_forwarding(remotes: Iterable[Remote], endpoints: Iterable[Endpoint], local: Local,
+                    receivers: Receivers = MappingProxyType({})) -> Forwarding:
     """Return the forwarding state that lets every endpoint behind a remote be reached.
 
     Of two endpoints with one MAC, or one address, the first in order of (peer, MAC) wins, on every host alike.
@@ -181,7 +186,8 @@ def want_forwarding(remotes: Iterable[Remote], endpoints: Iterable[Endpoint], lo
             packed = Packed(address.packed)
             if packed not in local.own:
                 neighbours.setdefault(packed, mac)
-    return Forwarding(frozenset(vteps.values()) - {SLEEVE}, tunnels, neighbours)
+    floods = frozenset(vteps.values()) - {SLEEVE}
+    return Forwarding(floods, tunnels, neighbours, frozenset(copies(receivers, vteps, floods)))
 
 
 def plan_forwarding(wanted: Forwarding, actual: Forwarding) -> ForwardingChange:
@@ -196,6 +202,8 @@ def plan_forwarding(wanted: Forwarding, actual: Forwarding) -> ForwardingChange:
         gone_neighbours=sorted((ip, mac) for ip, mac in actual.neighbours.items() if ip not in wanted.neighbours),
         gone_tunnels=sorted(gone_tunnels),
         gone_floods=sorted(actual.floods - wanted.floods),
+        copies=sorted(wanted.copies - actual.copies),
+        gone_copies=sorted(actual.copies - wanted.copies),
     )
 
 

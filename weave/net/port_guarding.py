@@ -5,13 +5,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from weave.addresses import IPInterface
-from weave.errors import EnvironmentFailure
 from weave.logs import fields
 from weave.net import nft
 from weave.net.model import Packed
-from weave.net.namespace import run_there
-from weave.net.netlink.connection import NetlinkFailure
-from weave.net.netlink.nftables import GONE, change_elements
+from weave.net.netlink.connection import Netlink, NetlinkFailure
+from weave.net.netlink.nftables import GONE, element_batch
 from weave.net.port_guard import FAMILY, TABLE, Element, Port, differs, dropped, elements, replacement
 
 log = logging.getLogger("weave.net")
@@ -20,10 +18,11 @@ log = logging.getLogger("weave.net")
 class PortGuard:
     """Own the table `weave_ports` of one network namespace; without `enabled` it is not there."""
 
-    def __init__(self, namespace: int | None, *, enabled: bool) -> None:
+    def __init__(self, netfilter: Netlink, namespace: int | None, *, enabled: bool) -> None:
         self.dropped = 0
         """Packets that were dropped, as of the last look."""
         self._enabled = enabled
+        self._netfilter = netfilter
         self._namespace = namespace
         self._ports: dict[str, Port] = {}
 
@@ -77,12 +76,11 @@ class PortGuard:
     def _change(self, changed: list[Element], *, adding: bool) -> None:
         if not self._enabled:
             return
+        subject = f"{'admit to' if adding else 'remove from'} the nftables table {TABLE}"
         try:
-            run_there(self._namespace, lambda: change_elements(TABLE, changed, adding=adding))
+            self._netfilter.transact(element_batch(TABLE, changed, adding=adding), subject)
         except NetlinkFailure as exc:
             if exc.code not in GONE:
                 raise
             # Somebody removed the table, or a part of it: the kernel told of that, and the look that follows repairs.
             log.info("the table that guards ports is not as it was", extra=fields(table=TABLE, reason=exc))
-        except OSError as exc:
-            raise EnvironmentFailure(f"cannot reach nftables: {exc.strerror}") from exc

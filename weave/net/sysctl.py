@@ -4,29 +4,28 @@
 """
 
 import os
+from functools import cache
 from pathlib import Path
-
-from weave.net import limits
 
 _NET = Path("/proc/sys/net")
 _NF_CALL = _NET / "bridge/bridge-nf-call-iptables"
 
 
+@cache
 def has_ipv6() -> bool:
     """Say whether this kernel speaks IPv6 at all."""
     return (_NET / "ipv6").is_dir()
 
 
+def speaks_ipv6(interface: str) -> bool:
+    """Say whether an interface can have IPv6: the kernel switches it off where the MTU is below 1280."""
+    return (_NET / "ipv6/conf" / interface).is_dir()
+
+
 def prepare_container(interface: str, *, ipv6: bool) -> None:
-    """Set how a container's interface treats its neighbours; no router may be announced to it. Raises `OSError`."""
-    families = ("ipv4", "ipv6") if has_ipv6() else ("ipv4",)
-    for family in families:
-        base = f"{family}/neigh/{interface}"
-        _write(f"{base}/base_reachable_time_ms", limits.NEIGHBOUR_REACHABLE_S * 1000)
-        _write(f"{base}/delay_first_probe_time", limits.NEIGHBOUR_FIRST_PROBE_S)
-        _write(f"{base}/ucast_solicit", limits.NEIGHBOUR_UNICAST_PROBES)
-    prepare(interface)
-    if "ipv6" in families:
+    """Give a container's interface no addresses but ours, and those without asking around. Raises `OSError`."""
+    if speaks_ipv6(interface):
+        _refuse_routers(interface)
         _write(f"ipv6/conf/{interface}/accept_dad", 0)
         if ipv6:
             _write(f"ipv6/conf/{interface}/disable_ipv6", 0)
@@ -35,12 +34,16 @@ def prepare_container(interface: str, *, ipv6: bool) -> None:
 def prepare(interface: str) -> None:
     """Make an interface hold on to its addresses, and to no others. Raises `OSError`.
 
-    Of several addresses of one subnet the kernel by default drops all when the first is removed; and by default it
-    takes addresses and routes from whoever calls itself a router on the segment.
+    Of several addresses of one subnet the kernel by default drops all when the first is removed.
     """
     _write(f"ipv4/conf/{interface}/promote_secondaries", 1)
-    if has_ipv6():
-        _write(f"ipv6/conf/{interface}/accept_ra", 0)
+    if speaks_ipv6(interface):
+        _refuse_routers(interface)
+
+
+def _refuse_routers(interface: str) -> None:
+    """Take no addresses and routes from whoever calls itself a router on the segment."""
+    _write(f"ipv6/conf/{interface}/accept_ra", 0)
 
 
 def enable_forwarding() -> bool:

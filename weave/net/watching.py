@@ -47,8 +47,8 @@ class Watch:
     def __init__(self, namespace: int | None, ours: Callable[[], Ours]) -> None:
         """Listen in a network namespace from now on."""
         self._ours = ours
-        self._route = run_there(namespace, partial(_listen, NETLINK_ROUTE, _ROUTE_GROUPS))
-        self._firewall = run_there(namespace, partial(_listen, NETLINK_NETFILTER, (NFNLGRP_NFTABLES,)))
+        self._route = run_there(namespace, partial(listen, NETLINK_ROUTE, _ROUTE_GROUPS))
+        self._firewall = run_there(namespace, partial(listen, NETLINK_NETFILTER, (NFNLGRP_NFTABLES,)))
 
     def close(self) -> None:
         """Stop listening."""
@@ -62,7 +62,7 @@ class Watch:
             nursery.start_soon(self._hear, self._firewall, nursery.cancel_scope)
         await trio.sleep(DAMAGE_SETTLES_S)
         for listener in (self._route, self._firewall):
-            _drain(listener)
+            drain(listener)
 
     async def _hear(self, listener: socket.socket, heard: trio.CancelScope) -> None:
         while True:
@@ -100,7 +100,8 @@ def _judged(judge: Callable[[Reply], bool], notice: Reply) -> bool:
         return True
 
 
-def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:
+def listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:
+    """Return a socket that hears these groups, in the namespace of the calling thread."""
     listener = socket.socket(AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NOTICE_BUFFER_BYTES)
@@ -113,7 +114,8 @@ def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:
     return listener
 
 
-def _drain(listener: socket.socket) -> None:
+def drain(listener: socket.socket) -> None:
+    """Throw away what is waiting."""
     with suppress(BlockingIOError):
         while True:
             try:

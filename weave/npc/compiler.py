@@ -13,11 +13,10 @@ from weave.addresses import IPAddress
 from weave.npc.blocks import text_of
 from weave.npc.membership import NO_LABELS, Membership, Wanted
 from weave.npc.model import Cluster, ClusterPolicy, Direction, Key, Labels, NetworkPolicy, Pod, Tier
-from weave.npc.policy_chains import Compiled, compile_policy, compile_tier, refusing_chain
+from weave.npc.policy_chains import Compiled, compile_policy, compile_tier, refuse, refusing_name
 from weave.npc.ruleset import (
     FAMILIES,
     Chain,
-    Goto,
     Jump,
     Kind,
     NftSet,
@@ -177,7 +176,7 @@ class Compiler:
         rules += [Rule((), Jump(self._policy(made, policy, direction, family)),
                        f"{policy.namespace}/{policy.name}") for policy in profile.policies]
         if profile.policies:
-            rules.append(Rule((), Goto(_refuse(made, profile.policies, direction, family))))
+            rules += _refuse(made, profile.policies, direction, family)
         elif profile.baseline:
             rules.append(Rule((), Jump(self._tier(made, profile.baseline, direction, family))))
         chain = Chain(family, tuple(rules))
@@ -202,19 +201,23 @@ def _enter(made: _Structure, at: object, origin: object, compiled: Compiled) -> 
         made.compiled[at] = (origin, compiled)
         made.wanted |= compiled.wanted
         made.constant |= compiled.constant
-        for name, (chain, refusal) in compiled.refusing.items():
-            made.chains[name] = chain
-            made.refusals[name.removeprefix("refuse-")] = refusal
+        for tag, (chain, refusal) in compiled.refusing.items():
+            made.chains[refusing_name(tag)] = chain
+            made.refusals[tag] = refusal
         made.chains[compiled.name] = compiled.chain
     return compiled.name
 
 
-def _refuse(made: _Structure, policies: Iterable[NetworkPolicy], direction: Direction, family: int) -> str:
+def _refuse(made: _Structure, policies: Iterable[NetworkPolicy], direction: Direction, family: int) -> tuple[Rule, ...]:
+    """Return the end of a profile.
+
+    It is no chain to go to, which profiles could share: for every element that leads to a chain, the kernel goes
+    through all chains of the table to see that none leads back to itself.
+    """
     words = ", ".join(f"{policy.namespace}/{policy.name}" for policy in policies)
-    name, chain, tag, refusal = refusing_chain(direction, family, words)
-    made.chains[name] = chain
+    tag, rules, refusal = refuse(direction, family, words)
     made.refusals[tag] = refusal
-    return name
+    return rules
 
 
 def _admitted(local: Local) -> dict[int, frozenset[str]]:

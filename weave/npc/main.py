@@ -4,6 +4,7 @@ Exit status 0 after an asked-for stop, 1 with one line on standard error where s
 usage. When it ends, however it ends, the rules stay.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -28,6 +29,8 @@ from weave.systemd import READY, STOPPING, notify
 
 log = logging.getLogger("weave.npc")
 
+GC_THRESHOLDS = (50_000, 20, 20)
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Enforce policy on this host until told to stop; never returns."""
@@ -35,12 +38,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         settings = parse_options(sys.argv[1:] if argv is None else argv, os.environ)
         logs.configure(settings.log_level, settings.log_format)
+        collect_seldom()
         trio.run(_run, settings, strict_exception_groups=True)
     except* WeaveError as group:
         failure = _leaf(group)
     if failure is not None:
         sys.exit(f"weave-npc: {failure}")
     sys.exit(0)
+
+
+def collect_seldom() -> None:
+    """Have Python look for cycles less often: clusters and rulesets are trees of values that have none.
+
+    With its own thresholds it would go through ten thousand pods again and again while they are compiled, which took a
+    third of that time.
+    """
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def _run(settings: Settings) -> None:

@@ -204,22 +204,23 @@ class _Blocks:
 
 def group_ports(cluster: Cluster, found: Mentions) -> list[Ports]:
     """Return all ports of all transports in groups, and what has no ports."""
-    named = {(name, *one) for name in found.names for pod in cluster.pods.values() for one in resolve(name, pod)}
+    named = {one for name in found.names for pod in cluster.pods.values() for one in resolve(name, pod)}
     groups = [group for protocol in Protocol for group in _of_protocol(protocol, found, named)]
     return [*groups, Ports(None, ())]
 
 
-def _of_protocol(protocol: Protocol, found: Mentions, named: set[tuple[NamedPort, Protocol, int]]) -> Iterator[Ports]:
+def _of_protocol(protocol: Protocol, found: Mentions, named: set[tuple[Protocol, int]]) -> Iterator[Ports]:
+    """Yield the groups of one transport.
+
+    A port that some pod has a name for stands alone: another pod may have the same name for another one.
+    """
     ranges = sorted({(one.first, one.last) for one in found.ranges if one.protocol is protocol})
-    single: dict[int, set[NamedPort]] = {}
-    for name, transport, number in named:
-        if transport is protocol:
-            single.setdefault(number, set()).add(name)
+    single = {number for transport, number in named if transport is protocol}
     cuts = sorted({1, *(first for first, _ in ranges), *(last + 1 for _, last in ranges),
                    *single, *(number + 1 for number in single)} - {LAST_PORT + 1})
     alike: dict[object, list[tuple[int, int]]] = {}
     for first, following in zip(cuts, [*cuts[1:], LAST_PORT + 1], strict=True):
-        key = (frozenset(one for one in ranges if one[0] <= first <= one[1]), frozenset(single.get(first, ())))
+        key = (frozenset(one for one in ranges if one[0] <= first <= one[1]), first if first in single else None)
         alike.setdefault(key, []).append((first, following - 1))
     for intervals in alike.values():
         yield Ports(protocol, tuple(intervals))

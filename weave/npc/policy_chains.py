@@ -66,7 +66,7 @@ class Compiled:
     constant: dict[str, NftSet] = field(default_factory=dict)
     """Sets that follow from their name."""
     refusing: dict[str, tuple[Chain, Refusal]] = field(default_factory=dict)
-    """Chains that this one goes to."""
+    """Chains that this one goes to, by their tags."""
 
 
 def compile_policy(policy: NetworkPolicy, direction: Direction, family: int) -> Compiled:
@@ -94,15 +94,20 @@ def compile_tier(policies: Sequence[ClusterPolicy], direction: Direction, family
     return writer.compiled("tier")
 
 
-def refusing_chain(direction: Direction, family: int, words: str) -> tuple[str, Chain, str, Refusal]:
-    """Return the chain that refuses with a reason, its name, its tag and the reason."""
+def refusing_name(tag: str) -> str:
+    """Return the name of the chain that refuses with a reason."""
+    return f"refuse-{tag}"
+
+
+def refuse(direction: Direction, family: int, words: str) -> tuple[str, tuple[Rule, ...], Refusal]:
+    """Return the rules that refuse with a reason: the reason's tag, the rules, the reason."""
     tag = digest((direction.value, family, words))
-    chain = Chain(family, (
+    rules = (
         Rule((Itself(),), Accept(), "a pod always reaches itself"),
         Rule((), Tell(tag)),
         Rule((), Drop(direction)),
-    ))
-    return f"refuse-{tag}", chain, tag, Refusal(direction, words)
+    )
+    return tag, rules, Refusal(direction, words)
 
 
 class _Writer:
@@ -126,9 +131,9 @@ class _Writer:
             return Accept()
         if action is Action.PASS:
             return Return()
-        name, chain, _, refusal = refusing_chain(self._direction, self._family, words)
-        self._refusing[name] = (chain, refusal)
-        return Goto(name)
+        tag, rules, refusal = refuse(self._direction, self._family, words)
+        self._refusing[tag] = (Chain(self._family, rules), refusal)
+        return Goto(refusing_name(tag))
 
     def write(self, peers: Sequence[Peer] | None, ports: Sequence[Port | Unclear] | None, namespace: str | None,
               verdict: Verdict, comment: str) -> None:

@@ -6,6 +6,7 @@ what is new comes before what uses it, and what is dead goes after what used it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from weave.npc.model import Direction
 from weave.npc.ruleset import (
@@ -24,6 +25,7 @@ from weave.npc.ruleset import (
 POLICY_TABLE = ("inet", "weave-npc")
 ADMISSION_TABLE = ("bridge", "weave-npc")
 Table = tuple[str, str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ def difference(old: Ruleset, new: Ruleset) -> Change:
         if known is not None and known is not wanted:
             _compare(POLICY_TABLE, name, wanted.kind, known.elements, wanted.elements, removed, added)
     for family in FAMILIES:
-        _compare(POLICY_TABLE, itself_name(family), PAIR[family],
-                 pairs(old.policed.get(family, frozenset())), pairs(new.policed.get(family, frozenset())),
+        before, after = old.policed.get(family, frozenset()), new.policed.get(family, frozenset())
+        _compare(POLICY_TABLE, itself_name(family), PAIR[family], pairs(before - after), pairs(after - before),
                  removed, added)
         _compare(ADMISSION_TABLE, admitted_name(family), ADDRESS[family],
                  old.admitted.get(family, frozenset()), new.admitted.get(family, frozenset()), removed, added)
@@ -79,16 +81,19 @@ def difference(old: Ruleset, new: Ruleset) -> Change:
             name = map_name(direction, family)
             _compare_map(name, ADDRESS[family], old.dispatch.get(name, {}), new.dispatch.get(name, {}), removed, added)
     return Change(
-        {name: wanted for name, wanted in new.sets.items() if name not in old.sets},
+        _missing(new.sets, old.sets),
         _missing(new.chains, old.chains),
         tuple(removed), tuple(added),
         tuple(reversed(_missing(old.chains, new.chains))),
-        tuple(name for name in old.sets if name not in new.sets),
+        tuple(_missing(old.sets, new.sets)),
     )
 
 
-def _missing(some: Mapping[str, Chain], others: Mapping[str, Chain]) -> dict[str, Chain]:
-    return {} if some is others else {name: chain for name, chain in some.items() if name not in others}
+def _missing(some: Mapping[str, T], others: Mapping[str, T]) -> dict[str, T]:
+    """Return what of some is not among the others, in the order of some."""
+    if some is others or some.keys() <= others.keys():  # as nearly always, when only elements change
+        return {}
+    return {name: item for name, item in some.items() if name not in others}
 
 
 def pairs(addresses: frozenset[str]) -> frozenset[str]:
@@ -106,5 +111,7 @@ def _compare(table: Table, name: str, kind: Kind, old: frozenset[str], new: froz
 
 def _compare_map(name: str, kind: Kind, old: Mapping[str, str], new: Mapping[str, str],
                  removed: list[Element], added: list[Element]) -> None:
-    removed += [Element(POLICY_TABLE, name, kind, key, chain) for key, chain in old.items() if new.get(key) != chain]
-    added += [Element(POLICY_TABLE, name, kind, key, chain) for key, chain in new.items() if old.get(key) != chain]
+    if old is new:
+        return
+    removed += [Element(POLICY_TABLE, name, kind, *item) for item in sorted(old.items() - new.items())]
+    added += [Element(POLICY_TABLE, name, kind, *item) for item in sorted(new.items() - old.items())]

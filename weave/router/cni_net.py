@@ -83,7 +83,7 @@ class NetPlugin:
             raise invalid("prevResult is missing: CHECK compares with it")
         _check_namespace(call)
         actual = await self._datapath.inspect(call.container, call.interface, Path(call.netns))
-        found = differences(call, call.conf.previous, actual)
+        found = differences(call, call.conf.previous, actual, segment_mtu=self._datapath.mtu)
         if not found and not self._is_recorded(call):
             found = [f"the router has no record of {call.interface} of container {call.container}"]
         if found:

@@ -20,8 +20,11 @@ def ours_in(call: Call, result: Result) -> Interface | None:
     return None
 
 
-def differences(call: Call, result: Result, actual: InsideState | None) -> list[str]:
-    """Return, as sentences, what differs from the result of ADD; no sentence, no difference."""
+def differences(call: Call, result: Result, actual: InsideState | None, *, segment_mtu: int) -> list[str]:
+    """Return, as sentences, what differs from the result of ADD; no sentence, no difference.
+
+    That an interface has followed the MTU of the segment since is none.
+    """
     wanted = ours_in(call, result)
     if wanted is None:
         return [f"prevResult has no interface {call.interface} in a sandbox"]
@@ -34,7 +37,7 @@ def differences(call: Call, result: Result, actual: InsideState | None) -> list[
         found.append(f"interface {call.interface} is down")
     if wanted.mac and wanted.mac.lower() != actual.mac:
         found.append(f"interface {call.interface} has MAC {actual.mac} instead of {wanted.mac}")
-    if wanted.mtu and wanted.mtu != actual.mtu:
+    if wanted.mtu and actual.mtu not in (wanted.mtu, segment_mtu):
         found.append(f"interface {call.interface} has MTU {actual.mtu} instead of {wanted.mtu}")
     index = result.interfaces.index(wanted)
     wished = [item.interface for item in result.addresses if item.index in (None, index)]

@@ -6,7 +6,7 @@ whoever forgot to say so.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -125,14 +125,22 @@ class Containers:
             await trio.sleep(SWEEP_INTERVAL_S)
             suspects = dict(self._attached)
             try:
-                alive = {(found.container, found.interface) for found in await self._datapath.attachments()}
-                for key in sorted(suspects.keys() - alive):
+                alive = {(found.container, found.interface): found for found in await self._datapath.attachments()}
+                self._note_mtus({key: found.mtu for key, found in alive.items()})
+                for key in sorted(suspects.keys() - alive.keys()):
                     async with self._turnstile.pass_through(key[0]):
                         if self._attached.get(key) is suspects[key]:
                             log.info("container is gone", extra=fields(container=key[0], interface=key[1]))
                             await self._drop(suspects[key])
             except EnvironmentFailure as exc:
                 log.warning("cannot look for containers that are gone", extra=fields(reason=exc))
+
+    def _note_mtus(self, mtus: Mapping[tuple[str, str], int]) -> None:
+        """Show of each interface the MTU that it has now; it follows that of the segment."""
+        for key, mtu in mtus.items():
+            held = self._attached.get(key)
+            if held is not None and held.mtu != mtu:
+                self._attached[key] = replace(held, mtu=mtu)
 
     async def attach(self, spec: AttachSpec) -> Attachment:
         """Put a container on the network; undo everything when any step fails, or when nobody waits any more.

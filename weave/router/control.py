@@ -73,8 +73,9 @@ class RouterControl:
             "DNS": None if parts.dns is None or parts.catalogue is None else report.dns_report(
                 parts.dns, parts.catalogue, self._settings),
             "Endpoints": self._endpoints(),
-            "Links": report.link_reports(parts.fabric.links, parts.sleeve.statuses, tunnels, mtu),
-            "Bridge": report.bridge_report(parts.datapath),
+            "Links": report.link_reports(parts.fabric.links, parts.sleeve.statuses, tunnels, mtu,
+                                         parts.fabric.mtu),
+            "Bridge": report.bridge_report(parts.datapath, parts.fabric.mtu.words(self.nicknames(), now)),
         }
 
     def _refused(self) -> Counter[str]:

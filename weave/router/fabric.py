@@ -22,6 +22,8 @@ from weave.mesh.views import PeerView
 from weave.names import PeerName
 from weave.net import (
     INNER_NETWORK,
+    MIN_MTU,
+    MIN_MTU_V6,
     Claim,
     Counterpart,
     Datapath,
@@ -30,12 +32,15 @@ from weave.net import (
     PeerConfig,
     Remote,
     SecureLinks,
+    SegmentMtu,
     SleeveClient,
     inner_address,
+    read_claim,
     read_features,
 )
 from weave.router.endpoints import decode_endpoint
 from weave.router.inheritance import Inheritance
+from weave.router.multicast import Multicast
 from weave.router.underlay import (
     MODE_NONE,
     MODE_SLEEVE,
@@ -56,7 +61,7 @@ log = logging.getLogger("weave.fabric")
 PROGRAM_INTERVAL_S = 0.02
 """Changes of one burst of gossip become one round of netlink messages."""
 RETRY_S = 2.0
-ENCRYPTED, CAN_SLEEVE, CAN_VXLAN = "encrypted", "sleeve", "vxlan"
+ENCRYPTED, CAN_SLEEVE, CAN_VXLAN, CARRIES = "encrypted", "sleeve", "vxlan", "mtu"
 """What a peer says of itself in the mesh."""
 TEND_INTERVAL_S = 10.0
 """A look costs some milliseconds. The kernel tells of most damage at once; this finds the rest."""
@@ -66,7 +71,7 @@ class Fabric:
     """Own the picture of remote endpoints and links, and keep the kernel equal to it."""
 
     def __init__(self, settings: Settings, mesh: MeshService, datapath: Datapath, sleeve: SleeveClient,
-                 ability: Ability, secure: SecureLinks | None = None) -> None:
+                 ability: Ability, multicast: Multicast, secure: SecureLinks | None = None) -> None:
         self.refused: Counter[str] = Counter()
         self.links: list[LinkDecision] = []
         self.failure: str | None = None
@@ -77,6 +82,8 @@ class Fabric:
         self._sleeve = sleeve
         self._ability = ability
         self._secure = secure
+        self._multicast = multicast
+        self.mtu = SegmentMtu(datapath.carries, present=datapath.mtu, floor=_floor(settings))
         self._claims: dict[PeerName, Claim] = {}
         """What the peers' kernels can."""
         self._places: dict[PeerName, PeerConfig] = {}
@@ -121,7 +128,8 @@ class Fabric:
         task_status.started()
         while True:
             self._stale = trio.Event()
-            wait_s = self._inheritance.deadline() - trio.current_time() if await self._program() else RETRY_S
+            due = min(self._inheritance.deadline(), self.mtu.deadline(), self._multicast.groups.deadline())
+            wait_s = due - trio.current_time() if await self._program() else RETRY_S
             with trio.move_on_after(max(0.0, wait_s)):
                 await self._stale.wait()
                 await trio.sleep(PROGRAM_INTERVAL_S)
@@ -130,8 +138,10 @@ class Fabric:
         """Look at the kernel when it tells of damage, and now and then, and put back what somebody else changed."""
         task_status.started()
         while True:
-            with trio.move_on_after(TEND_INTERVAL_S):
+            with trio.move_on_after(TEND_INTERVAL_S) as looked:
                 await self._datapath.damage()
+            if self._secure is not None and not looked.cancelled_caught:
+                self._secure.gate.doubt()
             try:
                 await self._datapath.reconcile()
             except EnvironmentFailure as exc:
@@ -157,6 +167,9 @@ class Fabric:
         endpoints = self._inheritance.endpoints(self.endpoints(), named)
         try:
             accepted = await self._want_tunnels(remotes)
+            await self._settle_mtu()
+            await self._datapath.set_receivers(self._multicast.receivers(
+                [remote.peer for remote in remotes if remote.vtep is not None]))
             await self._datapath.set_remotes(remotes, accepted)
             await self._datapath.set_endpoints(endpoints)
             self._want_sleeve(remotes, endpoints)
@@ -166,6 +179,17 @@ class Fabric:
             return False
         self.failure = None
         return True
+
+    async def _settle_mtu(self) -> None:
+        """Have the MTU that every reachable host carries."""
+        told = {peer.name: read_claim(peer.features.get(CARRIES)) for peer in self._mesh.core.peers()
+                if peer.reachable and not peer.is_self}
+        mtu = self.mtu.hear({peer: claim for peer, claim in told.items() if claim is not None}, trio.current_time())
+        if mtu != self._datapath.mtu:
+            log.info("MTU of the segment", extra=fields(mtu=mtu, before=self._datapath.mtu, weakest=self.mtu.weakest))
+            await self._datapath.set_mtu(mtu)
+            if self._secure is not None:
+                self._secure.resize(mtu)
 
     async def _want_tunnels(self, remotes: Sequence[Remote]) -> frozenset[IPAddress]:
         """Have the gate as wanted before forwarding is; return where VXLAN may come from by tunnels."""
@@ -272,6 +296,11 @@ class Fabric:
         hosts = dict.fromkeys([*([] if host is None else [host]), *advertised])
         self._places[peer.name] = PeerConfig(peer.name, Key(static_key_of(identity)),
                                              tuple((str(item), peer.control_port) for item in hosts))
+
+
+def _floor(settings: Settings) -> int:
+    """Return the least MTU of the segment: below 1280 the kernel would switch IPv6 off in containers."""
+    return MIN_MTU_V6 if any(range_.version == 6 for range_ in settings.ranges) else MIN_MTU
 
 
 def _octets(mac: str) -> bytes:

@@ -21,6 +21,7 @@ KERNEL = {
     "source_guard_dropped_total": "Frames from a MAC or address of another that were dropped, as of the last look.",
     "remote_endpoints": "Interfaces on other hosts that the kernel knows the way to.",
     "remote_hosts": "Hosts that get broadcasts.",
+    "pruned_groups": "Multicast groups that go only to the hosts with members.",
     "neighbours": "Addresses for which the bridge answers ARP and ND.",
 }
 """What is counted of the kernel's side, and what it means."""

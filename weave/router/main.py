@@ -19,6 +19,9 @@ from weave.settings import Settings, hide_password, parse_settings
 
 log = logging.getLogger("weave.router")
 
+THREAD_TURN_S = 0.0005
+"""How long one thread may keep the others waiting. The threads that write to the disk and that work in a container's
+namespace have little to do and much to wait for; Python's own 5 ms would be most of what an attachment takes."""
 SHUTDOWN_DEADLINE_S = 10.0
 """Closing the database and the sockets takes milliseconds; a second signal ends the process at once."""
 
@@ -34,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = parse_settings(words, os.environ)
         os.environ.pop("WEAVE_PASSWORD", None)
         logs.configure(settings.log_level, settings.log_format)
+        sys.setswitchinterval(THREAD_TURN_S)
         trio.run(_run, settings, strict_exception_groups=True)
     except* WeaveError as group:
         failure = _leaf(group)

@@ -26,7 +26,7 @@ from weave.mesh.preamble import PROTOCOL_MAX, PROTOCOL_MIN
 from weave.mesh.service import MeshService
 from weave.mesh.views import ConnectionView
 from weave.names import PeerName
-from weave.net import Datapath, Endpoint, PeerStatus, TunnelQuality
+from weave.net import Datapath, Endpoint, PeerStatus, SegmentMtu, TunnelQuality
 from weave.router.fabric import Fabric
 from weave.router.underlay import MODE_NONE, MODE_SLEEVE, MODE_VXLAN, LinkDecision
 from weave.settings import Settings
@@ -114,12 +114,16 @@ def endpoint_reports(local: Iterable[Endpoint], remote: Iterable[Endpoint], nick
 
 
 def link_reports(links: Iterable[LinkDecision], ways: Mapping[str, PeerStatus],
-                 tunnels: Mapping[PeerName, TunnelQuality], mtu: int) -> list[LinkReport]:
+                 tunnels: Mapping[PeerName, TunnelQuality], mtu: int, sizes: SegmentMtu) -> list[LinkReport]:
     """Return how container traffic travels to each peer; `ways` is what the sleeve says of those that are its own."""
     known = list(links)
     nicknames = {str(link.peer): link.nickname for link in known}
-    return [_link(link, ways.get(link.peer) if link.mode == MODE_SLEEVE else None, tunnels.get(link.peer), nicknames,
+    rows = [_link(link, ways.get(link.peer) if link.mode == MODE_SLEEVE else None, tunnels.get(link.peer), nicknames,
                   mtu) for link in known]
+    for row in rows:
+        if row["Peer"] == sizes.weakest:
+            row["Reason"] += f"; that host sets the MTU of all: this one carries {sizes.own}"
+    return rows
 
 
 def _link(link: LinkDecision, way: PeerStatus | None, tunnel: TunnelQuality | None, nicknames: Mapping[str, str],
@@ -144,10 +148,10 @@ def _quality(way: PeerStatus | TunnelQuality) -> QualityReport:
             "SentBytes": way.sent, "ReceivedBytes": way.received}
 
 
-def bridge_report(datapath: Datapath) -> BridgeReport:
+def bridge_report(datapath: Datapath, why_mtu: str) -> BridgeReport:
     """Return the bridge of this host."""
     state = datapath.bridge_state()
-    return {"Name": state.name, "MAC": state.mac, "MTU": state.mtu,
+    return {"Name": state.name, "MAC": state.mac, "MTU": state.mtu, "MTUReason": why_mtu,
             "Addresses": [str(address) for address in state.addresses]}
 
 

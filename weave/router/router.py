@@ -46,7 +46,7 @@ from weave.net import (
     sleeve_psk,
     wipe_links,
 )
-from weave.router import endpoints, naming, spool
+from weave.router import endpoints, multicast, naming, spool
 from weave.router.addressing import Addressing
 from weave.router.admission import Admission
 from weave.router.announce import Announcer
@@ -56,9 +56,10 @@ from weave.router.cni_net import NetPlugin
 from weave.router.containers import Containers
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
-from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, ENCRYPTED, Fabric
+from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, CARRIES, ENCRYPTED, Fabric
 from weave.router.generations import Generations
 from weave.router.leases import Leases
+from weave.router.multicast import TELLS_GROUPS, Multicast
 from weave.router.naming import Naming
 from weave.router.persister import Persister
 from weave.router.readiness import Readiness
@@ -143,6 +144,7 @@ class Router:
     def _datapath_config(self, me: PeerName, ability: KernelAbility | None = None) -> DatapathConfig:
         return DatapathConfig(peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu,
                               port=self._settings.vxlan_port, guard_sources=self._settings.guard_sources,
+                              route_subnets=self._settings.route_subnets,
                               sealing=0 if ability is None else ability.overhead)
 
     def _ability(self) -> KernelAbility | None:
@@ -207,7 +209,8 @@ class Parts:
         self.dns = None if self.catalogue is None else DnsServer(
             self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
         self.sleeve = SleeveClient(sleeve_config(settings, state, datapath, psks))
-        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), secure)
+        self.multicast = Multicast(self.mesh, datapath)
+        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), self.multicast, secure)
         self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
@@ -241,6 +244,7 @@ class Parts:
         self.mesh.on_peers_changed = self._peers_changed
         self.mesh.on_persist = self.persister.enqueue
         self.fabric.on_links = self._peers_changed
+        self.multicast.on_changed = self.fabric.peers_changed
         nursery.start_soon(self.persister.run)
         if self.secure is not None:
             self.secure.on_send = self._send_keys
@@ -262,6 +266,7 @@ class Parts:
         await self.leases.recover()
         self._peers_changed()
         await nursery.start(self.fabric.run)
+        await nursery.start(self.multicast.run)
         await nursery.start(self.sleeve.run)
         await nursery.start(self.fabric.tend)
         await nursery.start(self.containers.sweep)
@@ -295,6 +300,8 @@ class Parts:
         if channel == endpoints.CHANNEL:
             self.fabric.endpoints_changed(changes)
             self.endpoint_watch.advance()
+        elif channel == multicast.CHANNEL:
+            self.multicast.entries_changed(changes)
         elif channel == naming.CHANNEL:
             self.naming.entries_changed(changes)
         elif channel == IPAM_CHANNEL and self.ipam is not None:
@@ -353,7 +360,7 @@ def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapat
             incarnation=state.incarnation, control_port=settings.port,
             addresses=tuple(str(address) for address in addresses), version=__version__,
             features={ENCRYPTED: bool(settings.passwords), CAN_SLEEVE: has_tap(),
-                      CAN_VXLAN: not settings.sleeve_alone,
+                      CAN_VXLAN: not settings.sleeve_alone, CARRIES: datapath.carries, TELLS_GROUPS: True,
                       **({} if secure is None else features_of(secure.claim))},
             trusted_subnets=tuple(str(subnet) for subnet in settings.trusted_subnets)),
         signer=state.identity, verifier=KeyVerifier(),

@@ -227,6 +227,7 @@ REPORT: Report = {
     ],
     "Links": [{"Peer": YOU, "NickName": "h2", "Mode": "vxlan", "Address": "10.0.0.9", "MTU": 1450, "Reason": "",
                "Quality": None}],
-    "Bridge": {"Name": "weave", "MAC": "7a:00:00:00:00:01", "MTU": 1450, "Addresses": ["10.32.0.1/12"]},
+    "Bridge": {"Name": "weave", "MAC": "7a:00:00:00:00:01", "MTU": 1450, "MTUReason": "",
+               "Addresses": ["10.32.0.1/12"]},
 }
 C1 = ip_address("10.32.0.9")

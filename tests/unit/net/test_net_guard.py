@@ -21,10 +21,11 @@ from weave.net.guard import (
 
 ONE, TWO, SIX = ip_address("192.0.2.1"), ip_address("192.0.2.2"), ip_address("2001:db8::1")
 SUBNET = ip_network("10.32.0.0/12")
+MAC = "02:00:00:00:00:01"
 
 
 def guard(*vteps: object):
-    return guard_table(vteps, bridge="weave", port=6784)  # type: ignore[arg-type]
+    return guard_table(vteps, bridge="weave", mac=MAC, port=6784)  # type: ignore[arg-type]
 
 
 def test_a_table_that_is_as_wanted_needs_nothing() -> None:
@@ -40,12 +41,23 @@ def test_a_change_of_peers_changes_elements_only() -> None:
 
 @pytest.mark.parametrize("actual", [
     None, Shape({}, ()), Shape(guard(ONE).shape.sets, guard(ONE).shape.rules[1:]),
-    Shape(guard(ONE).shape.sets, guard_table((), bridge="other", port=1).shape.rules),
+    Shape(guard(ONE).shape.sets, guard_table((), bridge="other", mac=MAC, port=1).shape.rules),
 ])
 def test_a_table_that_lacks_something_is_replaced_as_a_whole(actual: Shape | None) -> None:
     commands = plan_table(GUARD_TABLE, guard(ONE), actual)
     assert [next(iter(command)) for command in commands[:3]] == ["add", "delete", "add"]
     assert sum("rule" in command.get("add", {}) for command in commands) == 4  # type: ignore[operator]
+
+
+def test_the_host_passes_packets_on_within_each_subnet_and_not_between() -> None:
+    blue, red = ip_network("10.33.1.0/24"), ip_network("fd00::/64")
+    table = guard_table([ONE], [red, blue], bridge="weave", mac=MAC, port=6784)
+    assert [chain.hook for chain in table.chains] == ["input", "forward"]
+    rules = [item for item in table.rules if item.chain == "subnets"]
+    assert [item.comment.rpartition(" ")[0] for item in rules] == [
+        "within 10.33.1.0/24", "within fd00::/64", "between subnets"]
+    assert [item.expression[-1] for item in rules] == [{"accept": None}, {"accept": None}, {"drop": None}]
+    assert [chain.hook for chain in guard(ONE).chains] == ["input"], "unless it is told to pass on everything"
 
 
 def test_no_exposed_subnet_means_no_nat_table() -> None:

@@ -69,6 +69,7 @@ def test_of_devices_and_entries_only_losses_of_ours_count(notice: Reply, damage:
     (firewall(NFT_MSG_NEWRULE, "weave"), False), (firewall(NFT_MSG_DELTABLE, "filter"), False),
     (firewall(NFT_MSG_DELTABLE, "weave", subsystem=1), False), (firewall(NFT_MSG_DELTABLE, "weave_ports"), True),
     (firewall(NFT_MSG_DELSETELEM, "weave"), True), (firewall(NFT_MSG_DELSETELEM, "weave_ports"), False),
+    (firewall(NFT_MSG_DELRULE, "weave_links"), True), (firewall(NFT_MSG_DELSETELEM, "weave_links"), True),
 ])
 def test_of_the_firewall_only_losses_in_our_tables_count(notice: Reply, damage: bool) -> None:
     assert is_firewall_damage(notice) is damage

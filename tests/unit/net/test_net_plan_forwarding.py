@@ -55,7 +55,8 @@ def test_a_mac_that_moves_to_the_other_family_leaves_its_old_device() -> None:
     before = Forwarding(frozenset(), {MAC1: packed("192.0.2.1")}, {})
     after = Forwarding(frozenset(), {MAC1: packed("2001:db8::2")}, {})
     assert plan_forwarding(after, before) == ForwardingChange(
-        [], [(MAC1, packed("2001:db8::2"))], [], [], [(MAC1, packed("192.0.2.1"))], [])
+        tunnels=[(MAC1, packed("2001:db8::2"))], gone_tunnels=[(MAC1, packed("192.0.2.1"))],
+        floods=[], neighbours=[], gone_neighbours=[], gone_floods=[], copies=[], gone_copies=[])
 
 
 def test_a_mac_that_moves_within_a_family_is_only_replaced() -> None:

@@ -1,11 +1,9 @@
 """Each port may send from its own MAC and addresses; the table that says so is recognised, and told from another."""
 
-from struct import unpack_from
-
 import pytest
 
 from weave.net.model import Attachment, Mac, Packed
-from weave.net.netlink.nftables import pack_batch
+from weave.net.netlink.nftables import element_batch
 from weave.net.port_guard import MACS, SOURCES4, SOURCES6, Port, differs, dropped, elements, port_of, replacement
 
 V4, V6 = Packed(bytes([10, 32, 0, 1])), Packed(bytes.fromhex("fd000032000000000000000000000001"))
@@ -58,12 +56,12 @@ def test_whatever_is_not_as_wanted_is_told_apart(shown: dict[str, object]) -> No
     assert differs(shown, [PORT])
 
 
-def test_a_batch_is_a_transaction_acknowledged_by_its_last_change() -> None:
-    packed, last = pack_batch("weave_ports", elements(PORT), adding=True)
-    assert last == 3
-    kinds, at = [], 0
-    while at < len(packed):
-        size, kind, flags, sequence, _ = unpack_from("=IHHII", packed, at)
-        kinds.append((kind, bool(flags & 4), sequence))
-        at += size + 3 & ~3
-    assert kinds == [(16, False, 0), (0xA0C, False, 1), (0xA0C, False, 2), (0xA0C, True, 3), (17, False, 4)]
+def test_a_change_of_elements_is_a_transaction_with_a_message_for_each_set() -> None:
+    batch = element_batch("weave_ports", [*elements(PORT), (SOURCES6, NAME + bytes(16))], adding=True)
+    assert [(message.kind, message.flags) for message in batch] == [(16, 0), *[(0xA0C, 0x400)] * 3, (17, 0)]
+    assert NAME + V6 in batch[3].body
+    assert NAME + bytes(16) in batch[3].body
+
+
+def test_elements_are_removed_by_another_message() -> None:
+    assert [message.kind for message in element_batch("weave_ports", [(MACS, NAME)], adding=False)] == [16, 0xA0E, 17]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Address, ip_address, ip_interface
+from struct import Struct
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ LINK = (messages.LINK.pack(0, 0, 12, nl.IFF_UP, 0) + codec.text(nl.IFLA_IFNAME, 
                        codec.mapping(nl.IFLA_INFO_SLAVE_DATA, {nl.IFLA_BRPORT_MODE: b"\1"})))
 READERS: list[Callable[[bytes], object]] = [
     readings.read_link, readings.read_address, readings.read_forward, readings.read_neighbour, readings.read_route,
-    readings.read_namespace_id,
+    readings.read_namespace_id, readings.read_groups,
 ]
 
 
@@ -77,3 +78,32 @@ def test_garbage_raises_one_error_only(data: bytes, reader: Callable[[bytes], ob
         reader(data)
     except GarbledNetlink:
         return
+
+
+def group_of(port: int, address: str, protocol: int) -> bytes:
+    """Return a list of groups with one entry, as the kernel lays it out."""
+    packed = ip_address(address).packed.ljust(16, b"\0")
+    entry = Struct("=IBBH16s").pack(port, 0, 0, 0, packed) + protocol.to_bytes(2) + bytes(2)
+    return listed(1, entry + codec.u32(1, 100))
+
+
+def listed(kind: int, entry: bytes) -> bytes:
+    inside = codec.attribute(1, entry)
+    return messages.BRIDGE_PORT.pack(7, 3) + codec.nested(kind, codec.nested(1, inside) if kind == 1 else inside)
+
+
+@pytest.mark.parametrize(("body", "members", "routers"), [
+    (group_of(5, "239.1.2.3", 0x0800), ((5, ip_address("239.1.2.3")),), ()),
+    (group_of(5, "ff15::8000:1", 0x86DD), ((5, ip_address("ff15::8000:1")),), ()),
+    (group_of(5, "239.1.2.3", 0), (), ()),
+    (listed(2, Struct("=I").pack(6) + codec.u32(1, 100)), (), (6,)),
+])
+def test_groups_are_read_by_port_and_routers_too(body: bytes, members: tuple[object, ...],
+                                                 routers: tuple[int, ...]) -> None:
+    found = readings.read_groups(body)
+    assert (found.bridge, found.members, found.routers) == (3, members, routers)
+
+
+def test_a_member_that_is_cut_is_refused() -> None:
+    with pytest.raises(GarbledNetlink):
+        readings.read_groups(listed(1, bytes(20)))

@@ -1,5 +1,6 @@
 """The matrix says of all what the evaluator says of each; tables and differences tell it."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from hypothesis import given, settings
@@ -24,8 +25,10 @@ from weave.npc.matrix_groups import Kind, Ports, group_ends, group_ports, mentio
 from weave.npc.model import (
     BlockPeer,
     Cluster,
+    ContainerPort,
     Direction,
     Key,
+    NamedPort,
     Namespace,
     NetworkPolicy,
     Pod,
@@ -151,3 +154,13 @@ def test_ports_that_no_policy_tells_apart_are_one():
     assert [str(ports) for ports in group_ports(small(WEB), mentions_of([small(WEB)]))] == [
         "tcp/1-79,91-65535", "tcp/80-90", "udp", "sctp", "icmp"]
     assert str(Ports(Protocol.TCP, ((5, 5),))) == "tcp/5"
+
+
+def test_a_port_that_two_pods_name_alike_but_number_differently_is_told_of_each():
+    a, b = (replace(pod, ports=(ContainerPort("web", number, Protocol.TCP),))
+            for pod, number in zip(pods("a", "b"), (80, 443), strict=True))
+    to_web = NetworkPolicy("x", "to-web", EVERY, None, (Rule(None, (NamedPort(Protocol.TCP, "web"),)),))
+    told = {(str(row.source), str(whom)): [str(ports) for ports in row.ports]
+            for row in table(gather([Namespace("x", {}), a, b, to_web]), 4) for whom in row.destinations}
+    assert told["x/a", "x/b"] == ["tcp/443"]
+    assert told["x/b", "x/a"] == ["tcp/80"]

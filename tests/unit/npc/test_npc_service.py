@@ -75,6 +75,7 @@ def test_the_router_is_followed_through_its_absence(tmp_path: Path) -> None:
             async with fake_router(tmp_path / "s", answers):
                 await until(lambda: [one.addresses for one in book.endpoints(trio.current_time())]
                             == [(ip_address("10.32.0.2"),)])
+                await until(lambda: len(asked) >= 3)
                 assert not watch.trouble
             await until(lambda: watch.trouble)
             assert len(book.endpoints(trio.current_time())) == 1

@@ -6,7 +6,7 @@ message leaves that lets the other end send by it. `Settle` means: make the kern
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from random import Random
 
@@ -112,6 +112,12 @@ class CryptCore:
         """Return when `tick` has something to do."""
         return min((peer.deadline() for peer in self._peers.values()),
                    default=inf if not (self._kept_keys or self._kept_ways) else self._kept_until)
+
+    def resize(self, segment_mtu: int) -> None:
+        """Prove from now on that tunnels carry packets of this size."""
+        self._host = replace(self._host, segment_mtu=segment_mtu)
+        for peer in self._peers.values():
+            peer.resize(self._host)
 
     # -- events ---------------------------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ GATHER_S = 0.02
 TEND_INTERVAL_S = 10.0
 """Between two looks at what the kernel has of all this."""
 GATE_ROUNDS = 6
-"""Each sixth of these looks is at the gate too: that costs a run of `nft`, and the gate is the second line."""
+"""Each sixth of these looks is at the gate too: that costs a run of `nft`, and the kernel tells of most damage."""
 MAX_SPI = (1 << 32) - 1
 MIN_SPI = 1 << 8
 """Smaller ones are reserved (RFC 4303, 2.1)."""

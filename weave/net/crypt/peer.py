@@ -121,6 +121,10 @@ class SecurePeer:
                    *(until for _, until in self._refused.values()),
                    *(track.deadline() for track in self.tracks.values()))
 
+    def resize(self, host: Host) -> None:
+        """Take note that packets of this host are of another size now."""
+        self._host = host
+
     # -- events ---------------------------------------------------------------------------------------------------
 
     def rewish(self, wish: Counterpart, now: float) -> list[Effect]:

@@ -161,6 +161,10 @@ class SecureLinks:
         self._apply(self._core.trust(self._trusted, trio.current_time()))
         await self.gate.settle(self._trusted, self._core.protected())
 
+    def resize(self, segment_mtu: int) -> None:
+        """Prove from now on that tunnels carry packets of this size."""
+        self._core.resize(segment_mtu)
+
     def message(self, peer: PeerName, payload: bytes) -> None:
         """Take in a message about keys, which came over the mesh."""
         self._apply(self._core.message(peer, payload, trio.current_time()))

@@ -26,6 +26,7 @@ _ATTRIBUTE = Struct("=HH")
 _U8 = Struct("=HHB3x")
 _U16 = Struct("=HHH2x")
 _U32 = Struct("=HHI")
+_U64 = Struct("=HHQ")
 _ERROR_CODE = Struct("=i")
 ALIGNMENT = 4
 NOTHING: Mapping[int, bytes] = {}
@@ -78,6 +79,11 @@ def u16(kind: int, value: int) -> bytes:
 def u32(kind: int, value: int) -> bytes:
     """Pack an attribute of four octets, host order."""
     return _U32.pack(8, kind, value)
+
+
+def u64(kind: int, value: int) -> bytes:
+    """Pack an attribute of eight octets, host order."""
+    return _U64.pack(12, kind, value)
 
 
 def text(kind: int, value: str) -> bytes:

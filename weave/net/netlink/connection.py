@@ -135,6 +135,25 @@ class Netlink:
         self.refused += len(refusals)
         return refusals
 
+    def transact(self, messages: Sequence[Message], subject: str) -> None:
+        """Have all messages between the first and the last, which only enclose them, done, or none of them.
+
+        The message before the last asks for the acknowledgement: nfnetlink has none for what encloses.
+        """
+        first = self._send(messages, NLM_F_ACK, asking=-2)
+        last = first + len(messages) - 2
+        self.sent += 1
+        while True:
+            for reply in self._receive(subject):
+                if reply.kind != NLMSG_ERROR or not first <= reply.sequence <= last:
+                    continue
+                code, reason = read_error(reply)
+                if code:
+                    self.refused += 1
+                    raise NetlinkFailure(subject, code, reason)
+                if reply.sequence == last:
+                    return
+
     def query(self, message: Message, subject: str) -> bytes:
         """Return the body of the one answer to a request."""
         first = self._send([message], 0)
@@ -186,13 +205,14 @@ class Netlink:
                 if reply.sequence == last:
                     return refusals
 
-    def _send(self, messages: Sequence[Message], last_flags: int) -> int:
-        """Send all messages in one datagram; return the sequence number of the first."""
+    def _send(self, messages: Sequence[Message], more_flags: int, asking: int = -1) -> int:
+        """Send all messages in one datagram, one with more flags; return the sequence number of the first."""
         first = self._sequence + 1
         self._sequence += len(messages)
+        marked = first + asking % len(messages)
         pieces = []
         for sequence, (kind, flags, body) in enumerate(messages, first):
-            asked = flags | NLM_F_REQUEST | (last_flags if sequence == self._sequence else 0)
+            asked = flags | NLM_F_REQUEST | (more_flags if sequence == marked else 0)
             pieces.append(HEADER.pack(HEADER.size + len(body), kind, asked, sequence, 0))
             pieces.append(body)
             pieces.append(bytes(-len(body) & 3))

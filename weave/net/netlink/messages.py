@@ -27,6 +27,7 @@ from weave.net.netlink.constants import (
     IFLA_IFALIAS,
     IFLA_IFNAME,
     IFLA_INET6_ADDR_GEN_MODE,
+    IFLA_INET_CONF,
     IFLA_INFO_DATA,
     IFLA_INFO_KIND,
     IFLA_INFO_SLAVE_DATA,
@@ -39,9 +40,17 @@ from weave.net.netlink.constants import (
     IFLA_NUM_TX_QUEUES,
     IFLA_TARGET_NETNSID,
     IN6_ADDR_GEN_MODE_NONE,
+    IPV4_DEVCONF_PROMOTE_SECONDARIES,
     NDA_DST,
     NDA_LLADDR,
     NDA_PROTOCOL,
+    NDA_VNI,
+    NDTA_NAME,
+    NDTA_PARMS,
+    NDTPA_BASE_REACHABLE_TIME,
+    NDTPA_DELAY_PROBE_TIME,
+    NDTPA_IFINDEX,
+    NDTPA_UCAST_PROBES,
     NETNSA_FD,
     NLM_F_APPEND,
     NLM_F_CREATE,
@@ -64,6 +73,7 @@ from weave.net.netlink.constants import (
     RTM_DELNEIGH,
     RTM_GETADDR,
     RTM_GETLINK,
+    RTM_GETMDB,
     RTM_GETNEIGH,
     RTM_GETNSID,
     RTM_GETROUTE,
@@ -71,6 +81,7 @@ from weave.net.netlink.constants import (
     RTM_NEWLINK,
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
+    RTM_SETNEIGHTBL,
     RTN_UNICAST,
     RTPROT_STATIC,
     VETH_INFO_PEER,
@@ -85,6 +96,8 @@ ADDRESS = Struct("=BBBBi")
 ROUTE = Struct("=BBBBBBBBI")
 """rtmsg: family, destination and source length, tos, table, protocol, scope, type, flags."""
 IPV4_OCTETS, IPV6_OCTETS = 4, 16
+BRIDGE_PORT = Struct("=B3xI")
+"""br_port_msg: family, index of the bridge."""
 _NSID = Struct("=B3x")
 _FORWARD = {IPV4_OCTETS: Struct("=B3xiHBB HH6s2x HH4s"), IPV6_OCTETS: Struct("=B3xiHBB HH6s2x HH16s")}
 _PORT = Struct("=B3xiHBB HH6s2x")
@@ -97,8 +110,13 @@ PROTOCOL = 0x77
 """Marks the neighbours we put on the bridge (`proto 119` in `ip neigh`)."""
 _SKIP_STATISTICS = codec.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 _ONE_QUEUE = codec.u32(IFLA_NUM_TX_QUEUES, 1) + codec.u32(IFLA_NUM_RX_QUEUES, 1)
+_NO_NETWORK = codec.u32(NDA_VNI, 0xFFFFFF)
 _NO_LINK_LOCAL = codec.nested(IFLA_AF_SPEC, codec.nested(AF_INET6, codec.u8(IFLA_INET6_ADDR_GEN_MODE,
                                                                             IN6_ADDR_GEN_MODE_NONE)))
+_KEEP_SECONDARIES = codec.nested(IFLA_AF_SPEC, codec.nested(AF_INET, codec.nested(
+    IFLA_INET_CONF, codec.u32(IPV4_DEVCONF_PROMOTE_SECONDARIES, 1))))
+_TABLE_OF_NEIGHBOURS = {4: (AF_INET, "arp_cache"), 6: (AF_INET6, "ndisc_cache")}
+_TABLE = Struct("=B3x")
 
 
 def mac_octets(mac: str) -> bytes:
@@ -188,6 +206,11 @@ def set_port(index: int, options: Mapping[int, bytes], *, name: str = "", alias:
         IFLA_LINKINFO, codec.attribute(IFLA_INFO_SLAVE_KIND, b"bridge"), codec.mapping(IFLA_INFO_SLAVE_DATA, options)))
 
 
+def set_up_container(index: int) -> Message:
+    """Bring a container's end up; of several addresses of one subnet it keeps the others when the first is removed."""
+    return _change(index, "", _KEEP_SECONDARIES, up=True)
+
+
 def set_no_link_local(index: int, name: str = "") -> Message:
     """Keep the kernel from giving a link an IPv6 address of its own: it is a cable's end, not a host."""
     return _change(index, name, _NO_LINK_LOCAL)
@@ -266,8 +289,28 @@ def _tunnel(kind: int, flags: int, device: int, mac: bytes, vtep: bytes) -> Mess
 
 
 def add_flood(device: int, mac: bytes, vtep: bytes) -> Message:
-    """Send copies of what a VXLAN device floods to one more address."""
+    """Send copies of frames for a MAC to one more address; those for a MAC of zeros are what the device floods."""
     return _tunnel(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, device, mac, vtep)
+
+
+def add_nowhere(device: int, mac: bytes, own: bytes) -> Message:
+    """Send frames for a MAC nowhere: to this host (`own` is its loopback), for a network that it does not have.
+
+    A VXLAN device drops these, counted among its errors; an entry without any address it does not take.
+    """
+    kind, flags, body = add_flood(device, mac, own)
+    return Message(kind, flags, body + _NO_NETWORK)
+
+
+def delete_nowhere(device: int, mac: bytes, own: bytes) -> Message:
+    """Undo `add_nowhere`."""
+    kind, flags, body = delete_tunnel(device, mac, own)
+    return Message(kind, flags, body + _NO_NETWORK)
+
+
+def dump_groups() -> Message:
+    """Ask for the multicast groups, and the ports with routers of multicast, of all bridges."""
+    return Message(RTM_GETMDB, 0, BRIDGE_PORT.pack(AF_BRIDGE, 0))
 
 
 def set_tunnel(device: int, mac: bytes, vtep: bytes) -> Message:
@@ -289,6 +332,16 @@ def set_port_of(device: int, mac: bytes) -> Message:
 def delete_port_of(device: int, mac: bytes) -> Message:
     """Undo `set_port_of`."""
     return Message(RTM_DELNEIGH, 0, _PORT.pack(AF_BRIDGE, device, NUD_NOARP, NTF_MASTER, 0, 10, NDA_LLADDR, mac))
+
+
+def set_neighbour_times(device: int, version: int, *, reachable_s: int, first_probe_s: int,
+                        unicast_probes: int) -> Message:
+    """Say for how long a device believes in a neighbour of one family, and how soon and often it asks again."""
+    family, name = _TABLE_OF_NEIGHBOURS[version]
+    parameters = codec.nested(
+        NDTA_PARMS, codec.u32(NDTPA_IFINDEX, device), codec.u64(NDTPA_BASE_REACHABLE_TIME, reachable_s * 1000),
+        codec.u64(NDTPA_DELAY_PROBE_TIME, first_probe_s * 1000), codec.u32(NDTPA_UCAST_PROBES, unicast_probes))
+    return Message(RTM_SETNEIGHTBL, 0, _TABLE.pack(family) + codec.text(NDTA_NAME, name) + parameters)
 
 
 def _neighbour(kind: int, flags: int, device: int, address: bytes, mac: bytes) -> Message:

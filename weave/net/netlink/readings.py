@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from struct import Struct
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.net.netlink.codec import (
@@ -10,6 +11,7 @@ from weave.net.netlink.codec import (
     GarbledNetlink,
     read_attributes,
     read_fixed,
+    read_list,
     read_mac,
     read_text,
     read_u32,
@@ -17,6 +19,8 @@ from weave.net.netlink.codec import (
 from weave.net.netlink.constants import (
     AF_INET,
     AF_INET6,
+    ETH_P_IP,
+    ETH_P_IPV6,
     IFA_ADDRESS,
     IFA_LOCAL,
     IFF_LOOPBACK,
@@ -34,6 +38,8 @@ from weave.net.netlink.constants import (
     IFLA_LINKINFO,
     IFLA_MASTER,
     IFLA_MTU,
+    MDBA_MDB,
+    MDBA_ROUTER,
     NDA_DST,
     NDA_LLADDR,
     NDA_MASTER,
@@ -46,9 +52,11 @@ from weave.net.netlink.constants import (
     RTA_TABLE,
     RTAX_MTU,
 )
-from weave.net.netlink.messages import ADDRESS, LINK, NEIGHBOUR, ROUTE
+from weave.net.netlink.messages import ADDRESS, BRIDGE_PORT, LINK, NEIGHBOUR, ROUTE
 
 NSID_HEADER_BYTES = 4
+_U32 = Struct("=I")
+_MEMBER_BYTES = 28
 UNKNOWN_NAMESPACE = 0xFFFFFFFF
 """NETNSA_NSID_NOT_ASSIGNED, and what a link reports whose other end is in a namespace we cannot name."""
 
@@ -123,6 +131,17 @@ class Route:
     """From its metrics, or 0."""
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Multicast groups of one bridge."""
+
+    bridge: int
+    members: tuple[tuple[int, IPAddress], ...]
+    """Ports, or the bridge itself, with the groups that there are members of."""
+    routers: tuple[int, ...]
+    """Ports behind which there is a router of multicast, or that are said to have one."""
+
+
 def read_link(body: bytes) -> Link:
     """Read an RTM_NEWLINK."""
     _, _, index, flags, _ = read_fixed(LINK, body)
@@ -186,6 +205,27 @@ def read_route(body: bytes) -> Route | None:
         raise GarbledNetlink(f"route to {start} with a prefix of {prefix} bits") from exc
     return Route(read_u32(found.get(RTA_TABLE), table), destination, _ip(family, found.get(RTA_GATEWAY)),
                  read_u32(found.get(RTA_OIF)), read_u32(_nest(found.get(RTA_METRICS)).get(RTAX_MTU)))
+
+
+def read_groups(body: bytes) -> Groups:
+    """Read a piece of the answer to RTM_GETMDB, or a notice; groups that are no IP groups are left out."""
+    _, bridge = read_fixed(BRIDGE_PORT, body)
+    found = read_attributes(body, BRIDGE_PORT.size)
+    entries = [item for group in read_list(found.get(MDBA_MDB, b"")) for item in read_list(group)]
+    members = [(port, group) for port, group in map(_member, entries) if group is not None]
+    routers = [read_fixed(_U32, item)[0] for item in read_list(found.get(MDBA_ROUTER, b""))]
+    return Groups(bridge, tuple(members), tuple(routers))
+
+
+def _member(entry: bytes) -> tuple[int, IPAddress | None]:
+    """Read a `br_mdb_entry`: port u32, state, flags, VLAN u16, address (16 octets), protocol in network order."""
+    (port,) = read_fixed(_U32, entry)
+    if len(entry) < _MEMBER_BYTES:
+        raise GarbledNetlink(f"member of a multicast group in {len(entry)} octets where {_MEMBER_BYTES} are due")
+    protocol = int.from_bytes(entry[24:26])
+    if protocol == ETH_P_IP:
+        return port, IPv4Address(entry[8:12])
+    return port, IPv6Address(entry[8:24]) if protocol == ETH_P_IPV6 else None
 
 
 def read_namespace_id(body: bytes) -> int | None:
