@@ -93,8 +93,8 @@ def stranger(containerd: Containerd, tmp_path: Path) -> Iterator[str]:
 
 def test_a_container_is_attached_by_its_id(shared: World, containerd: Containerd, stranger: str) -> None:
     address = containerd.weave(shared, "attach", stranger)
-    inside = containerd.run("ctr", "tasks", "exec", "--exec-id", "look", stranger, "/bin/ip", "address", "show", "ethwe")
-    assert f"inet {address}/12" in inside
+    look = ("ctr", "tasks", "exec", "--exec-id", "look", stranger)
+    assert f"inet {address}/12" in containerd.run(*look, "/bin/ip", "address", "show", "ethwe")
     with shared.containers("h2", "asks"):
         shared.until(lambda: shared.reaches("asks", address), bool, "nobody reaches it")
     assert containerd.weave(shared, "attach", stranger[:12]) == address, "by the beginning of its id"
