@@ -1,15 +1,21 @@
-"""One cluster for all scenarios, with the project's own image and manifests; a table of results at the end."""
+"""One cluster of a flavour for all scenarios of it, with the project's own image and manifests; a table at the end.
+
+A module of another flavour than the usual one says so: `pytestmark = flavoured(DUAL_STACK)`. One cluster runs at a
+time.
+"""
 
 import subprocess
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from tests.kubernetes.capture import Capture, capturing
+from tests.kubernetes.flavour import PLAIN, Flavour
 from tests.kubernetes.testbed import ROOT, TESTBED, WORK, Cluster, KubernetesError, available, wait_for
 from tests.kubernetes.workload import Workload
 
-MANIFEST = ROOT / "deploy" / "kubernetes" / "weave.yaml"
 IMAGE_DEADLINE_S = 900
 LOG_SHOWN_LINES = 25
 CONTROL_PLANE = ("etcd", "kube-apiserver")
@@ -25,11 +31,20 @@ def image() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bare(image: Path) -> Iterator[Cluster]:
+def flavour(request: pytest.FixtureRequest) -> Flavour:
+    """Say which cluster is wanted."""
+    wanted: Flavour = getattr(request, "param", PLAIN)
+    return wanted
+
+
+@pytest.fixture(scope="session")
+def bare(image: Path, flavour: Flavour) -> Iterator[Cluster]:
     """Give a cluster without a network; it is removed at the end."""
     if not available():
         pytest.skip(f"there is no Kubernetes testbed at {TESTBED}; say where it is by WEAVE_TESTBED")
-    bed = Cluster()
+    if flavour.lacks():
+        pytest.skip(flavour.lacks())
+    bed = Cluster(flavour.nodes, extra=flavour.environment, proxy_mode=flavour.proxy_mode)
     bed.prepare()
     try:
         bed.up()
@@ -40,9 +55,20 @@ def bare(image: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def cluster(bare: Cluster) -> Cluster:
-    """Give a cluster whose network is ours: the manifest is applied as it is, and every node gets Ready."""
-    bare.kubectl("apply", "-f", str(MANIFEST))
+def captured(bare: Cluster, flavour: Flavour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture | None]:
+    """Record what nodes say to each other, from before there is a network, where the flavour asks for it."""
+    place: Path = tmp_path_factory.mktemp("captured")
+    with capturing(bare, place) if flavour.is_captured else nullcontext() as capture:
+        yield capture
+
+
+@pytest.fixture(scope="session")
+def cluster(bare: Cluster, flavour: Flavour, captured: Capture | None) -> Cluster:
+    """Give a cluster whose network is ours: the manifest is applied as it is, and every node gets Ready.
+
+    What is `captured` is captured from before that.
+    """
+    bare.apply(flavour.manifest())
     ready(bare)
     return bare
 
@@ -66,6 +92,17 @@ def workload(cluster: Cluster) -> Workload:
     made = Workload(cluster)
     made.up()
     return made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have all scenarios of one cluster follow each other."""
+    items.sort(key=_flavour_of)
+
+
+def _flavour_of(item: pytest.Item) -> str:
+    wanted = item.callspec.params.get("flavour") if isinstance(item, pytest.Function) and hasattr(
+        item, "callspec") else None
+    return wanted.name if isinstance(wanted, Flavour) else ""
 
 
 # -- the table ----------------------------------------------------------------------------------------------------

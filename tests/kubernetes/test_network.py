@@ -4,10 +4,10 @@ import ipaddress
 import json
 
 from tests.kubernetes.conftest import ready
-from tests.kubernetes.testbed import Cluster, KubernetesError, wait_for
+from tests.kubernetes.testbed import POD_RANGE, Cluster, KubernetesError, wait_for
 from tests.kubernetes.workload import HTTP, Workload, pod
 
-RANGE = ipaddress.ip_network("10.32.0.0/12")
+RANGE = ipaddress.ip_network(POD_RANGE)
 OUTAGE_S = 60.0
 RETURN_S = 180.0
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done | nc {server} 9000"
@@ -62,6 +62,8 @@ def test_05_a_service_reaches_every_pod_behind_it(workload: Workload) -> None:
     for node in workload.names:
         seen = {workload.fetch(node, f"{service}:80/hostname") for _ in range(16)}
         assert seen == set(workload.names.values())
+        who = {workload.fetch(node, f"{service}:80/clientip").rpartition(":")[0] for _ in range(6)}
+        assert who == {workload.addresses[node]}, "who is behind a service sees who asks"
 
 
 def test_06_nodes_reach_pods_and_pods_reach_nodes(workload: Workload) -> None:
@@ -166,7 +168,7 @@ def test_12_an_outage_of_the_api_server_is_survived(workload: Workload) -> None:
     try:
         for source, destination in workload.pairs():
             address = workload.addresses[destination]
-            netns = _netns(cluster, source, workload.addresses[source])
+            netns = netns_of(cluster, source, workload.addresses[source])
             cluster.on(source, "ip", "netns", "exec", netns,
                        "curl", "-sS", "-m", "3", f"http://{address}:{HTTP}/hostname")
     finally:
@@ -177,7 +179,7 @@ def test_12_an_outage_of_the_api_server_is_survived(workload: Workload) -> None:
     cluster.kubectl("delete", "pod", "after", "--wait")
 
 
-def _netns(cluster: Cluster, node: str, address: str) -> str:
+def netns_of(cluster: Cluster, node: str, address: str) -> str:
     """Return the network namespace of the pod that has an address."""
     for line in cluster.on(node, "ls", "/run/netns").split():
         if f" {address}/" in cluster.on(node, "ip", "-n", line, "-4", "address"):

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ WORK = Path(os.environ.get("WEAVE_K8S_DIR", "/var/tmp/weave-kubernetes"))
 LAB = os.environ.get("WEAVE_K8S_LAB", "weavek8s")
 """What the network namespaces are called; another name and another `WEAVE_K8S_DIR` give a second cluster."""
 SUBNET = "172.31.0"
+POD_RANGE = "10.32.0.0/12"
+"""What kube-proxy takes for pods' addresses; from anywhere else services are masqueraded."""
 NODES = ("n1", "n2", "n3")
 POLL_S = 0.3
 COMMAND_DEADLINE_S = 120.0
@@ -67,13 +70,15 @@ class Cluster:
     scripts: Path = WORK / "scripts"
     state: Path = WORK / "state"
     extra: Mapping[str, str] = field(default_factory=dict)
+    proxy_mode: str = "iptables"
+    """How kube-proxy makes services."""
     booted: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-    """Nodes that were started again from here."""
+    """Nodes and parts of the control plane that were started again from here."""
 
     @property
     def environment(self) -> dict[str, str]:
         return {**os.environ, "K8S_DIR": str(WORK), "S": str(self.state), "LAB": LAB, "SUB": SUBNET, "CNI": "none",
-                "NODES": str(len(self.nodes)), **self.extra}
+                "PODCIDR": POD_RANGE, "NODES": str(len(self.nodes)), **self.extra}
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -92,7 +97,8 @@ class Cluster:
         after = before.replace("cni-lib:/var/lib/cni ", "cni-lib:/var/lib/cni weave:/var/lib/weave ").replace(
             "/var/lib/cni /etc/cni", "/var/lib/cni /var/lib/weave $D/weave /etc/cni")
         assert after.count("/var/lib/weave") == 2, "the testbed's node script mounts /var/lib/cni in another way now"
-        node.write_text(after)
+        assert after.count("\nmode: iptables\n") == 1, "the testbed's node script sets kube-proxy's mode otherwise now"
+        node.write_text(after.replace("\nmode: iptables\n", f"\nmode: {self.proxy_mode}\n"))
 
     def up(self) -> None:
         """Start control plane and nodes; they are not Ready, since there is no network yet."""
@@ -108,8 +114,11 @@ class Cluster:
 
     def load_image(self, archive: Path) -> None:
         """Import an image on every node."""
-        for node in self.nodes:
-            self.on(node, "ctr", "-n", "k8s.io", "images", "import", str(archive), deadline_s=180)
+        def load(node: str) -> None:
+            self.on(node, "ctr", "-n", "k8s.io", "images", "import", str(archive), deadline_s=300)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(load, self.nodes))
 
     def _script(self, script: Path, *words: str, deadline_s: float) -> str:
         return self._run([str(script), *words], deadline_s)
@@ -174,6 +183,16 @@ class Cluster:
         """Let a part of the control plane hang, or go on."""
         os.kill(self.pid(name), signal.SIGSTOP if paused else signal.SIGCONT)
 
+    def halt(self, name: str) -> list[str]:
+        """End a part of the control plane; return the command that starts it again."""
+        command = Path(f"/proc/{self.pid(name)}/cmdline").read_text().rstrip("\0").split("\0")
+        self.kill(name)
+        return command
+
+    def resume(self, name: str, command: Sequence[str]) -> None:
+        """Start a part of the control plane that was ended."""
+        self._start(name, ["nsenter", f"--net=/run/netns/{LAB}", "--", *command], self.state / "log" / f"{name}.log")
+
     def crash(self, node: str) -> None:
         """Cut the power of a node: processes, devices and rules are gone, disks stay."""
         self.kill(node)
@@ -195,11 +214,13 @@ class Cluster:
                       ("addr", "add", f"{address}/24", "dev", "eth0"),
                       ("route", "add", "default", "via", f"{SUBNET}.1")):
             self._run(["ip", "-n", netns, *words])
-        with (self.state / "log" / f"{node}.log").open("a") as log:
-            process = subprocess.Popen(
-                ["nsenter", f"--net=/run/netns/{netns}", "--", "unshare", "--mount", "--uts", "--ipc", "--pid",
-                 "--fork", "--kill-child", "--propagation", "private", "bash", str(self.scripts / "node-init.sh"),
-                 node, address],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True)
+        spaces = ("--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--propagation", "private")
+        self._start(node, ["nsenter", f"--net=/run/netns/{netns}", "--", "unshare", *spaces, "bash",
+                           str(self.scripts / "node-init.sh"), node, address], self.state / "log" / f"{node}.log")
+
+    def _start(self, name: str, command: Sequence[str], log_file: Path) -> None:
+        with log_file.open("a") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
+                                       start_new_session=True)
         self.booted.append(process)
-        (self.state / "pids" / node).write_text(str(process.pid))
+        (self.state / "pids" / name).write_text(str(process.pid))

@@ -8,21 +8,19 @@ import json
 import re
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.cni.plugins import REFERENCE, SHIM
+from tests.lab.busybox import BUSYBOX, rootfs
 from tests.lab.world import LAB, World, world
 from weave.lab import kernel
 from weave.lab.names import namespace
 
-BUSYBOX = Path("/usr/bin/busybox")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cni.md"
 pytestmark = [
     *LAB,
@@ -75,22 +73,6 @@ def documented(language: str) -> str:
     found = re.search(rf"```{language}\n(.*?)```", chapter, re.DOTALL)
     assert found is not None
     return found[1]
-
-
-def rootfs() -> bytes:
-    """Return the files of an image: busybox under all its names."""
-    made = BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as archive:
-        for directory in ("bin", "etc", "proc", "sys", "dev", "tmp"):
-            entry = tarfile.TarInfo(directory)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(entry)
-        archive.add(BUSYBOX.resolve(), "bin/busybox")
-        for name in ("sh", "sleep", "ping", "nslookup", "nc", "ip", "cat"):
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            archive.addfile(link)
-    return made.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,7 @@ def test_overlays_stand_on_the_base(overlay):
     directory = DEPLOY / "overlays" / overlay
     found = yaml.safe_load((directory / "kustomization.yaml").read_text())
     assert [(directory / each).resolve() for each in found["resources"]] == [BASE]
+    assert BASE not in directory.parents, "kustomize refuses a base that an overlay lies in"
     for patch in found.get("patches", ()):
         data = yaml.safe_load(patch["patch"])["data"]
         options = parse_options(["router"], {**data, "NODE_NAME": "n1"})
