@@ -20,7 +20,7 @@ from weave.logs import configure
 from weave.net.crypt import limits
 from weave.net.crypt.candidates import Mode
 from weave.net.crypt.capability import probe_kernel
-from weave.net.netlink import xfrm
+from weave.netlink import xfrm
 
 SWITCH_S = 120.0
 REKEY_S, LONG_S = 15.0, 10_000.0

@@ -21,13 +21,13 @@ from weave.net.announcing import announce
 from weave.net.frames import announcement
 from weave.net.model import Attachment, AttachRequest, InsideState, Route
 from weave.net.mtu import adjusted
-from weave.net.netlink import messages
-from weave.net.netlink.codec import Message
-from weave.net.netlink.connection import Netlink, NetlinkFailure
-from weave.net.netlink.constants import IFLA_BRPORT_LEARNING, IFLA_BRPORT_MODE, IN6_ADDR_GEN_MODE_NONE, RT_TABLE_MAIN
-from weave.net.netlink.readings import Link, read_address, read_link, read_route
 from weave.net.plan import MULTICAST, Inside, plan_inside
 from weave.net.shaping import Limit, limit
+from weave.netlink import messages
+from weave.netlink.codec import Message
+from weave.netlink.connection import Netlink, NetlinkFailure
+from weave.netlink.constants import IFLA_BRPORT_LEARNING, IFLA_BRPORT_MODE, IN6_ADDR_GEN_MODE_NONE, RT_TABLE_MAIN
+from weave.netlink.readings import Link, read_address, read_link, read_route
 
 ALREADY_GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENXIO})
 LOOPBACK = 1

@@ -17,11 +17,11 @@ from weave.net.attaching import Cable
 from weave.net.host import Near
 from weave.net.model import Attachment, AttachRequest, DatapathConfig, InsideState, Mac, Packed
 from weave.net.namespace import identity, namespace, run_there, run_there_async
-from weave.net.netlink import messages
-from weave.net.netlink.connection import Netlink
 from weave.net.port_guard import Port
 from weave.net.port_guarding import PortGuard
 from weave.net.shaping import Limit
+from weave.netlink import messages
+from weave.netlink.connection import Netlink
 
 log = logging.getLogger("weave.net")
 

@@ -24,15 +24,15 @@ from weave.net.exposure import Exposure
 from weave.net.groups import Membership, Receivers
 from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, InsideState, Mac, Remote
 from weave.net.namespace import run_there
-from weave.net.netlink import messages
-from weave.net.netlink.connection import Netlink
-from weave.net.netlink.constants import NETLINK_NETFILTER
 from weave.net.overlay import Overlay
 from weave.net.plan import Local
 from weave.net.port_guard import port_of
 from weave.net.port_guarding import PortGuard
 from weave.net.shaping import Limit
 from weave.net.watching import Watch
+from weave.netlink import messages
+from weave.netlink.connection import Netlink
+from weave.netlink.constants import NETLINK_NETFILTER
 
 log = logging.getLogger("weave.net")
 

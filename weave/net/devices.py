@@ -21,13 +21,13 @@ from weave.net import limits, naming
 from weave.net.forwarding import SLEEVE_VERSION
 from weave.net.model import DatapathConfig
 from weave.net.namespace import run_there
-from weave.net.netlink import constants as nl
-from weave.net.netlink import messages
-from weave.net.netlink.codec import Message
-from weave.net.netlink.connection import Netlink, NetlinkFailure
-from weave.net.netlink.readings import Link, read_link
 from weave.net.plan import Alter, Create, Device, DeviceStep, DeviceWish, Foreign, Remove, plan_devices
 from weave.net.sleeve import tap
+from weave.netlink import constants as nl
+from weave.netlink import messages
+from weave.netlink.codec import Message
+from weave.netlink.connection import Netlink, NetlinkFailure
+from weave.netlink.readings import Link, read_link
 
 TAP_KIND = "tun"
 """As the kernel calls the kind of a TAP device."""

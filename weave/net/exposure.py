@@ -13,9 +13,9 @@ from weave.net.announcing import announce
 from weave.net.frames import announcement
 from weave.net.model import DatapathConfig, Packed
 from weave.net.namespace import run_there, run_there_async
-from weave.net.netlink import messages
-from weave.net.netlink.connection import Netlink, NetlinkFailure
 from weave.net.overlay import Overlay
+from weave.netlink import messages
+from weave.netlink.connection import Netlink, NetlinkFailure
 
 log = logging.getLogger("weave.net")
 

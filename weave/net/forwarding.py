@@ -19,12 +19,12 @@ from typing import TypeVar
 from weave.net.groups import NOWHERE
 from weave.net.limits import PROGRAM_SLICE
 from weave.net.model import SLEEVE, Forwarding, Mac, Packed
-from weave.net.netlink import messages
-from weave.net.netlink.codec import Message
-from weave.net.netlink.connection import Netlink, NetlinkFailure
-from weave.net.netlink.constants import NTF_EXT_LEARNED
-from weave.net.netlink.readings import read_forward, read_neighbour
 from weave.net.plan import ForwardingChange
+from weave.netlink import messages
+from weave.netlink.codec import Message
+from weave.netlink.connection import Netlink, NetlinkFailure
+from weave.netlink.constants import NTF_EXT_LEARNED
+from weave.netlink.readings import read_forward, read_neighbour
 
 T = TypeVar("T")
 SLEEVE_VERSION = 0

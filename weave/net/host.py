@@ -10,10 +10,10 @@ from weave.errors import WeaveError
 from weave.net import naming, uplink
 from weave.net.model import Attachment
 from weave.net.namespace import namespace
-from weave.net.netlink import messages
-from weave.net.netlink.connection import Netlink, NetlinkFailure
-from weave.net.netlink.constants import RT_TABLE_MAIN
-from weave.net.netlink.readings import (
+from weave.netlink import messages
+from weave.netlink.connection import Netlink, NetlinkFailure
+from weave.netlink.constants import RT_TABLE_MAIN
+from weave.netlink.readings import (
     Address,
     Link,
     Route,

@@ -28,8 +28,6 @@ MEMBERSHIP_TIMEOUT_CS = 40000
 close to the 255 s after which a bridge begins to ask itself when that of another host, which asked before, is gone."""
 TOLD_GROUPS = 1024
 """Groups that a host tells of; one with more is served with all of them."""
-NOTICE_BUFFER_BYTES = 1 << 18
-"""Thousands of notices; what does not fit is a reason to look, so more would gain nothing."""
 PROGRAM_SLICE = 256
 """Forwarding changes between two turns of the other tasks: about 3 ms."""
 FORMER_NEIGHBOURS = 4096

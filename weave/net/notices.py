@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from weave.net.crypt.gate import GATE_TABLE
 from weave.net.guard import GUARD_TABLE, NAT_TABLE
-from weave.net.netlink.codec import Reply, read_attributes, read_fixed, read_text
-from weave.net.netlink.constants import (
+from weave.net.port_guard import TABLE as PORT_TABLE
+from weave.netlink.codec import Reply, read_fixed
+from weave.netlink.constants import (
     AF_BRIDGE,
     NUD_NOARP,
     NUD_PERMANENT,
@@ -19,15 +20,11 @@ from weave.net.netlink.constants import (
     RTM_DELNEIGH,
     RTM_NEWLINK,
 )
-from weave.net.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
-from weave.net.netlink.nftables import NFNL_SUBSYS_NFTABLES, NFT_MSG_DELSETELEM
-from weave.net.netlink.readings import read_link, read_neighbour
-from weave.net.port_guard import TABLE as PORT_TABLE
+from weave.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
+from weave.netlink.nftables import NFNL_SUBSYS_NFTABLES, NFT_MSG_DELSETELEM, changed_table
+from weave.netlink.readings import read_link, read_neighbour
 
 NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET = 2, 5, 8, 11
-NFTA_TABLE = 1
-"""The name of the table has this number in tables, chains, rules, sets and elements alike."""
-NFGENMSG_BYTES = 4
 _NFT_REMOVALS = frozenset({NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM})
 _OUR_TABLES = frozenset({GUARD_TABLE, NAT_TABLE, PORT_TABLE, GATE_TABLE})
 _TABLES_OF_HOSTS = frozenset({GUARD_TABLE, GATE_TABLE})
@@ -83,7 +80,7 @@ def is_firewall_damage(notice: Reply, tables: Collection[str] = _OUR_TABLES) -> 
     """Say whether an nfnetlink notice tells that something in a table of ours is gone."""
     if notice.kind >> 8 != NFNL_SUBSYS_NFTABLES or notice.kind & 0xFF not in _NFT_REMOVALS:
         return False
-    table = read_text(read_attributes(notice.body, NFGENMSG_BYTES).get(NFTA_TABLE))
+    table = changed_table(notice)
     if notice.kind & 0xFF == NFT_MSG_DELSETELEM and table not in _TABLES_OF_HOSTS:
         return False  # the elements of the other tables go with every container, by our own hand
     return table in tables

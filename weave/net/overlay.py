@@ -23,11 +23,11 @@ from weave.net.frames import announcement
 from weave.net.groups import Membership, Receivers
 from weave.net.model import SLEEVE, DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote
 from weave.net.namespace import run_there, run_there_async
-from weave.net.netlink import messages
-from weave.net.netlink.connection import Netlink
 from weave.net.notices import Ours
 from weave.net.plan import ForwardingChange, Local, plan_forwarding, want_forwarding
 from weave.net.snooping import Snooping
+from weave.netlink import messages
+from weave.netlink.connection import Netlink
 
 log = logging.getLogger("weave.net")
 

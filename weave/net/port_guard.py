@@ -15,7 +15,8 @@ from ipaddress import ip_address
 
 from weave.net.model import Attachment, Mac, Packed
 from weave.net.naming import HOST_PREFIX
-from weave.net.netlink.messages import mac_octets
+from weave.netlink.messages import mac_octets
+from weave.netlink.nftables import NFPROTO_BRIDGE, Element
 
 FAMILY = "bridge"
 TABLE = "weave_ports"
@@ -24,9 +25,6 @@ NAME_OCTETS = 16
 """The name of an interface as nftables keeps it, filled up with zeros."""
 _MAC_PADDING = bytes(2)
 """Each part of a key fills up to four octets."""
-
-Element = tuple[str, bytes]
-"""The name of a set, and a key of it as the kernel has it."""
 
 _RULES = (
     ("of no container", f'iifname != "{HOST_PREFIX}*" accept'),
@@ -61,16 +59,21 @@ def port_of(attachment: Attachment) -> Port:
 def elements(port: Port) -> list[Element]:
     """Return the elements that admit a port, in a stable order."""
     name = port.name.encode().ljust(NAME_OCTETS, b"\0")
-    found = [(MACS, name + port.mac + _MAC_PADDING)]
-    found += [(SOURCES4 if len(address) == 4 else SOURCES6, name + address) for address in sorted(port.addresses)]
+    found = [_element(MACS, name + port.mac + _MAC_PADDING)]
+    found += [_element(SOURCES4 if len(address) == 4 else SOURCES6, name + address)
+              for address in sorted(port.addresses)]
     return found
+
+
+def _element(name: str, key: bytes) -> Element:
+    return Element(NFPROTO_BRIDGE, TABLE, name, key)
 
 
 def replacement(ports: Iterable[Port]) -> str:
     """Return the transaction, as text for `nft`, that puts the table with these ports in place of what is there."""
     words: dict[str, list[str]] = {name: [] for name in _TYPES}
-    for name, key in sorted(element for port in ports for element in elements(port)):
-        words[name].append('"{}" . {}'.format(*_parts(name, key)))
+    for element in sorted(element for port in ports for element in elements(port)):
+        words[element.name].append('"{}" . {}'.format(*_parts(element)))
     lines = [f"table {FAMILY} {TABLE}", f"delete table {FAMILY} {TABLE}", f"table {FAMILY} {TABLE} {{"]
     for name, kind in _TYPES.items():
         listed = f"elements = {{ {', '.join(words[name])} }}; " if words[name] else ""
@@ -82,7 +85,7 @@ def replacement(ports: Iterable[Port]) -> str:
 
 def differs(listing: Mapping[str, object], ports: Iterable[Port]) -> bool:
     """Say whether what `nft -j list table` shows is not the table that guards these ports."""
-    wanted = {(name, *_parts(name, key)) for port in ports for name, key in elements(port)}
+    wanted = {(element.name, *_parts(element)) for port in ports for element in elements(port)}
     items = listing.get("nftables")
     try:
         assert isinstance(items, list)
@@ -101,6 +104,6 @@ def dropped(listing: Mapping[str, object]) -> int:
     return sum(part["counter"]["packets"] for rule in rules for part in rule["expr"] if "counter" in part)
 
 
-def _parts(name: str, key: bytes) -> tuple[str, str]:
-    port, rest = key[:NAME_OCTETS].rstrip(b"\0").decode(), key[NAME_OCTETS:]
-    return port, rest[:6].hex(":") if name == MACS else str(ip_address(rest))
+def _parts(element: Element) -> tuple[str, str]:
+    port, rest = element.key[:NAME_OCTETS].rstrip(b"\0").decode(), element.key[NAME_OCTETS:]
+    return port, rest[:6].hex(":") if element.name == MACS else str(ip_address(rest))

@@ -1,16 +1,16 @@
 """Keep the table that guards containers' ports: admit a port before its cable is made, dismiss it when it is gone."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from weave.addresses import IPInterface
 from weave.logs import fields
 from weave.net import nft
 from weave.net.model import Packed
-from weave.net.netlink.connection import Netlink, NetlinkFailure
-from weave.net.netlink.nftables import GONE, element_batch
-from weave.net.port_guard import FAMILY, TABLE, Element, Port, differs, dropped, elements, replacement
+from weave.net.port_guard import FAMILY, TABLE, Port, differs, dropped, elements, replacement
+from weave.netlink.connection import Netlink, NetlinkFailure
+from weave.netlink.nftables import GONE, Element, transaction
 
 log = logging.getLogger("weave.net")
 
@@ -44,7 +44,7 @@ class PortGuard:
             await nft.load(replacement(before.values()), self._namespace)
             meanwhile = [port for name, port in self._ports.items() if before.get(name) != port]
             for port in meanwhile:
-                self._change(elements(port), adding=True)
+                self._change(added=elements(port))
 
     async def wipe(self) -> None:
         """Remove the table."""
@@ -56,7 +56,7 @@ class PortGuard:
         if known is not None and known.mac == port.mac:
             port = replace(port, addresses=port.addresses | known.addresses)
         self._ports[port.name] = port
-        self._change(elements(port), adding=True)
+        self._change(added=elements(port))
         return known is None
 
     def dismiss(self, name: str, addresses: Iterable[IPInterface] | None = None) -> None:
@@ -66,19 +66,18 @@ class PortGuard:
             return
         if addresses is None:
             del self._ports[name]
-            self._change(elements(known), adding=False)
+            self._change(removed=elements(known))
             return
         rest = replace(known, addresses=known.addresses - {Packed(item.packed) for item in addresses})
         if rest != known:
             self._ports[name] = rest
-            self._change([element for element in elements(known) if element not in elements(rest)], adding=False)
+            self._change(removed=[element for element in elements(known) if element not in elements(rest)])
 
-    def _change(self, changed: list[Element], *, adding: bool) -> None:
+    def _change(self, *, removed: Sequence[Element] = (), added: Sequence[Element] = ()) -> None:
         if not self._enabled:
             return
-        subject = f"{'admit to' if adding else 'remove from'} the nftables table {TABLE}"
         try:
-            self._netfilter.transact(element_batch(TABLE, changed, adding=adding), subject)
+            self._netfilter.transact(transaction(removed, added), f"change elements of the nftables table {TABLE}")
         except NetlinkFailure as exc:
             if exc.code not in GONE:
                 raise

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from struct import Struct
 
 from weave.errors import EnvironmentFailure
-from weave.net.netlink import codec
-from weave.net.netlink.codec import Message
-from weave.net.netlink.connection import Netlink
-from weave.net.netlink.constants import AF_UNSPEC, NLM_F_CREATE, NLM_F_REPLACE
+from weave.netlink import codec
+from weave.netlink.codec import Message
+from weave.netlink.connection import Netlink
+from weave.netlink.constants import AF_UNSPEC, NLM_F_CREATE, NLM_F_REPLACE
 
 QUEUE_S = 0.1
 """How long a packet waits at most when the bucket is empty; more is delay, less starves slow links of TCP."""

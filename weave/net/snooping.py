@@ -11,11 +11,11 @@ import trio
 from weave.net.groups import Membership, is_pruned, mac_of
 from weave.net.limits import MEMBERSHIP_GATHERS_S, TOLD_GROUPS
 from weave.net.namespace import run_there
-from weave.net.netlink import messages
-from weave.net.netlink.connection import Netlink
-from weave.net.netlink.constants import NETLINK_ROUTE, RTNLGRP_MDB
-from weave.net.netlink.readings import read_groups
-from weave.net.watching import drain, listen
+from weave.netlink import messages
+from weave.netlink.connection import Netlink
+from weave.netlink.constants import NETLINK_ROUTE, RTNLGRP_MDB
+from weave.netlink.listener import drain, listen
+from weave.netlink.readings import read_groups
 
 
 class Snooping:

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from weave.addresses import IPAddress
 from weave.net import limits
-from weave.net.netlink.constants import RT_SCOPE_UNIVERSE
-from weave.net.netlink.readings import Address, Link, Route
+from weave.netlink.constants import RT_SCOPE_UNIVERSE
+from weave.netlink.readings import Address, Link, Route
 
 INTERNAL_KINDS = frozenset({"bridge", "dummy", "vxlan", "geneve", "tun", "ipvlan"})
 """Devices that other container networks make; one of them is underlay only where the default route uses it."""

@@ -9,20 +9,18 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 import trio
 
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net.limits import DAMAGE_SETTLES_S, NOTICE_BUFFER_BYTES
+from weave.net.limits import DAMAGE_SETTLES_S
 from weave.net.namespace import run_there
-from weave.net.netlink.codec import Reply, split_datagram
-from weave.net.netlink.connection import NetlinkFailure
-from weave.net.netlink.constants import (
-    AF_NETLINK,
-    NETLINK_ADD_MEMBERSHIP,
+from weave.net.notices import Ours, is_firewall_damage, is_route_damage
+from weave.netlink.codec import Reply, split_datagram
+from weave.netlink.connection import NetlinkFailure
+from weave.netlink.constants import (
     NETLINK_NETFILTER,
     NETLINK_ROUTE,
     NFNLGRP_NFTABLES,
@@ -30,13 +28,11 @@ from weave.net.netlink.constants import (
     RTNLGRP_IPV6_IFADDR,
     RTNLGRP_LINK,
     RTNLGRP_NEIGH,
-    SOL_NETLINK,
 )
-from weave.net.notices import Ours, is_firewall_damage, is_route_damage
+from weave.netlink.listener import NOTICE_BYTES, drain, listen
 
 log = logging.getLogger("weave.net")
 
-RECEIVE_BYTES = 1 << 16
 NOTICES_AT_ONCE = 16
 _ROUTE_GROUPS = (RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR)
 
@@ -75,7 +71,7 @@ class Watch:
         """Take what is there, a bounded number of times: one container alone makes a dozen notices."""
         for _ in range(NOTICES_AT_ONCE):
             try:
-                notices = split_datagram(listener.recv(RECEIVE_BYTES))
+                notices = split_datagram(listener.recv(NOTICE_BYTES))
             except BlockingIOError:
                 return False
             except OSError as exc:
@@ -98,28 +94,3 @@ def _judged(judge: Callable[[Reply], bool], notice: Reply) -> bool:
     except EnvironmentFailure as exc:
         log.debug("notice of the kernel not understood", extra=fields(kind=notice.kind, reason=exc))
         return True
-
-
-def listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:
-    """Return a socket that hears these groups, in the namespace of the calling thread."""
-    listener = socket.socket(AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NOTICE_BUFFER_BYTES)
-        listener.bind((0, 0))
-        for group in groups:
-            listener.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
-    except OSError as exc:
-        listener.close()
-        raise NetlinkFailure("listen to what changes in the kernel", exc.errno or 0) from exc
-    return listener
-
-
-def drain(listener: socket.socket) -> None:
-    """Throw away what is waiting."""
-    with suppress(BlockingIOError):
-        while True:
-            try:
-                listener.recv(RECEIVE_BYTES)
-            except OSError as exc:
-                if exc.errno != errno.ENOBUFS:
-                    raise

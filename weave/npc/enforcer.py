@@ -16,8 +16,7 @@ import trio
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
 from weave.npc import nft
-from weave.npc.kernel import Kernel, Watch
-from weave.npc.nft_netlink import TableState
+from weave.npc.kernel import Kernel, States, Watch
 from weave.npc.nft_text import change_text, full_text
 from weave.npc.ruleset import Ruleset
 from weave.npc.ruleset_change import difference
@@ -65,7 +64,7 @@ class Enforcer:
     """What the kernel has, as far as we know; None: unknown."""
     _lock: trio.Lock = field(default_factory=trio.Lock)
     _wanted: Ruleset | None = None
-    _state: tuple[TableState | None, TableState | None] | None = None
+    _state: States | None = None
     _ports: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:

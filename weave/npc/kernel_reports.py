@@ -15,10 +15,11 @@ import trio
 
 from weave.addresses import IPAddress
 from weave.errors import EnvironmentFailure
-from weave.npc.nft_netlink import NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, attribute, attributes, message, notices
+from weave.netlink.codec import Message, attribute, frame, read_attributes, read_error, split_datagram
+from weave.netlink.constants import NETLINK_NETFILTER, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR
+from weave.netlink.nftables import GENERIC
 from weave.npc.nft_text import REPORT_BYTES, REPORT_GROUP
 
-NETLINK_NETFILTER = 12
 ULOG_PACKET = 4 << 8
 ULOG_CONFIG = 4 << 8 | 1
 CFG_CMD, CFG_MODE, CFG_TIMEOUT = 1, 2, 4
@@ -66,13 +67,15 @@ def listening() -> Iterator[socket.socket]:
 
 def _configure(opened: socket.socket, part: bytes, number: int) -> None:
     try:
-        opened.send(message(ULOG_CONFIG, NLM_F_REQUEST | NLM_F_ACK, number, 0, REPORT_GROUP, part))
-        answers = [notice for notice in notices(opened.recv(RECEIVE_BYTES)) if notice.kind == NLMSG_ERROR]
+        opened.send(frame(Message(ULOG_CONFIG, NLM_F_REQUEST | NLM_F_ACK,
+                                  GENERIC.pack(0, 0, REPORT_GROUP) + part), number))
+        codes = [read_error(notice)[0] for notice in split_datagram(opened.recv(RECEIVE_BYTES))
+                 if notice.kind == NLMSG_ERROR]
     except OSError as exc:
         raise EnvironmentFailure(f"the kernel reports no refused packets: {exc.strerror or exc}") from exc
-    if answers and answers[0].code:
+    if any(codes):
         raise EnvironmentFailure(f"the kernel reports no refused packets in group {REPORT_GROUP} (errno "
-                                 f"{answers[0].code}); does another program read that group?")
+                                 f"{codes[0]}); does another program read that group?")
 
 
 async def receive(opened: socket.socket) -> list[Report]:
@@ -88,10 +91,10 @@ async def receive(opened: socket.socket) -> list[Report]:
 def read_reports(data: bytes) -> list[Report]:
     """Return the reports of one datagram; raise `GarbledNetlink` for what is no netlink."""
     found = []
-    for notice in notices(data):
+    for notice in split_datagram(data):
         if notice.kind != ULOG_PACKET:
             continue
-        parts = attributes(notice.body, 4)
+        parts = read_attributes(notice.body, GENERIC.size)
         tag = parts.get(PREFIX, b"").partition(b"\0")[0].decode(errors="replace").strip()
         report = _read_packet(tag, parts.get(PAYLOAD, b""))
         if report is not None:

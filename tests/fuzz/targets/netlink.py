@@ -6,9 +6,9 @@ last: an error. Allowed: a value, or `GarbledNetlink`.
 
 from ipaddress import ip_address, ip_network
 
-from weave.net.netlink import codec, generic, messages, readings, wireguard, xfrm
-from weave.net.netlink import constants as nl
-from weave.net.netlink.codec import GarbledNetlink, Reply
+from weave.netlink import codec, generic, messages, readings, wireguard, xfrm
+from weave.netlink import constants as nl
+from weave.netlink.codec import GarbledNetlink, Reply
 
 READERS = (readings.read_link, readings.read_address, readings.read_forward, readings.read_neighbour,
            readings.read_route, readings.read_namespace_id, generic.read_family, wireguard.read_device,

@@ -7,12 +7,10 @@ Allowed: a value; `GarbledNetlink`; for endpoints `RemoteError`.
 import json
 
 from weave.errors import RemoteError
-from weave.npc import nft_netlink as wire
+from weave.netlink.codec import GarbledNetlink, Message, attribute, frame, split_datagram
+from weave.netlink.nftables import NFPROTO_BRIDGE, Element, changed_table, read_table, transaction
 from weave.npc.endpoint import read_endpoints
 from weave.npc.kernel_reports import PAYLOAD, PREFIX, ULOG_PACKET, read_reports
-from weave.npc.nft_netlink import GarbledNetlink
-from weave.npc.ruleset import Kind
-from weave.npc.ruleset_change import ADMISSION_TABLE, Element
 
 NOTICES, REPORTS, ENDPOINTS = range(3)
 
@@ -28,10 +26,9 @@ def target(data: bytes) -> None:
         if mode == REPORTS:
             assert len(read_reports(body)) <= len(body) // 16
             return
-        for notice in wire.notices(body):
-            wire.names_table(notice, "weave-npc")
-            wire.table_state(notice)
-            _ = notice.code
+        for notice in split_datagram(body):
+            changed_table(notice)
+            read_table(notice.body)
     except GarbledNetlink:
         return
 
@@ -49,13 +46,14 @@ def read_json(body: bytes) -> None:
         assert endpoint.key.name == endpoint.container or endpoint.pod
 
 
-_BATCH, _ = wire.batch([], [Element(ADMISSION_TABLE, "admitted4", Kind.IPV4, "10.32.0.1")], 1)
+_BATCH = b"".join(frame(message, number) for number, message in enumerate(transaction(
+    [], [Element(NFPROTO_BRIDGE, "weave-npc", "admitted4", bytes([10, 32, 0, 1]))])))
 _PACKET = bytes.fromhex("4500003c0000400040060000" "0a2000010a200002" "c3500050")
 SEEDS: list[bytes] = [
     bytes([NOTICES]) + _BATCH,
-    bytes([NOTICES]) + wire.message(wire.NLMSG_ERROR, 0, 1, 0xFE, 0xFFFF),
-    bytes([REPORTS]) + wire.message(ULOG_PACKET, 0, 0, 2, 0, wire.attribute(PREFIX, b"tag\0"),
-                                    wire.attribute(PAYLOAD, _PACKET)),
+    bytes([NOTICES]) + frame(Message(2, 0, b"\xfe\xff\xff\xff"), 1),
+    bytes([REPORTS]) + frame(Message(ULOG_PACKET, 0, bytes(4) + attribute(PREFIX, b"tag\0")
+                                     + attribute(PAYLOAD, _PACKET)), 0),
     bytes([ENDPOINTS]) + json.dumps({"generation": 1, "endpoints": [{
         "mac": "02:00:00:00:00:01", "container": "c", "addresses": ["10.32.0.1/12", "fd00::1/64"], "nickname": "h",
         "local": True, "labels": {"app": "web"}}]}).encode(),

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from weave.net.namespace import new_namespace, run_there
-from weave.net.netlink import messages
-from weave.net.netlink.codec import Message
-from weave.net.netlink.connection import Netlink, NetlinkFailure, NetlinkOverrun
-from weave.net.netlink.readings import read_link
+from weave.netlink import messages
+from weave.netlink.codec import Message
+from weave.netlink.connection import Netlink, NetlinkFailure, NetlinkOverrun
+from weave.netlink.readings import read_link
 
 from .hosts import LAB, Place
 
@@ -86,7 +86,7 @@ def test_a_socket_stays_in_its_namespace_and_the_process_outside(place: Place, n
 
 
 def test_without_rights_the_operator_is_told_what_to_do() -> None:
-    code = ("import os\nfrom weave.net.netlink.connection import Netlink\nfrom weave.net.netlink import messages\n"
+    code = ("import os\nfrom weave.netlink.connection import Netlink\nfrom weave.netlink import messages\n"
             "os.setgid(65534); os.setuid(65534)\n"
             "Netlink().run([messages.set_mtu(1, 1500)], 'set the MTU')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

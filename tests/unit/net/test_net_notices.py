@@ -2,8 +2,9 @@
 
 import pytest
 
-from weave.net.netlink.codec import Reply, attribute, u8, u32
-from weave.net.netlink.constants import (
+from weave.net.notices import Ours, is_firewall_damage, is_route_damage
+from weave.netlink.codec import Reply, attribute, u8, u32
+from weave.netlink.constants import (
     AF_BRIDGE,
     AF_INET,
     IFF_UP,
@@ -17,9 +18,8 @@ from weave.net.netlink.constants import (
     RTM_NEWLINK,
     RTM_NEWNEIGH,
 )
-from weave.net.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
-from weave.net.netlink.nftables import NFNL_SUBSYS_NFTABLES
-from weave.net.notices import NFTA_TABLE, Ours, is_firewall_damage, is_route_damage
+from weave.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
+from weave.netlink.nftables import NFNL_SUBSYS_NFTABLES, NFTA_TABLE_NAME
 
 BRIDGE, VXLAN, OTHER = 7, 8, 99
 OURS = Ours(BRIDGE, frozenset({VXLAN}))
@@ -42,7 +42,7 @@ def address(kind: int, device: int, protocol: int) -> Reply:
 
 
 def firewall(kind: int, table: str, subsystem: int = NFNL_SUBSYS_NFTABLES) -> Reply:
-    return Reply(subsystem << 8 | kind, 0, 0, bytes(4) + attribute(NFTA_TABLE, table.encode() + b"\0"))
+    return Reply(subsystem << 8 | kind, 0, 0, bytes(4) + attribute(NFTA_TABLE_NAME, table.encode() + b"\0"))
 
 
 @pytest.mark.parametrize(("notice", "damage"), [

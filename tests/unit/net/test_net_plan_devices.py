@@ -7,8 +7,8 @@ import pytest
 from weave.names import PeerName
 from weave.net.devices import wishes
 from weave.net.model import DatapathConfig
-from weave.net.netlink import constants as nl
 from weave.net.plan import Alter, Create, Device, DeviceStep, Foreign, Remove, plan_devices
+from weave.netlink import constants as nl
 
 BRIDGE, TUNNEL = WISHES = wishes(DatapathConfig(PeerName("02:00:00:00:00:0a")), 1450, {4}, ipv6=True)
 AS_WANTED = {

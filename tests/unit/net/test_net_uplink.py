@@ -5,8 +5,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from weave.net.netlink.readings import Address, Link, Route
 from weave.net.uplink import segment_mtu, underlay_addresses
+from weave.netlink.readings import Address, Link, Route
 
 LO = Link(1, "lo", "", True, True, 65536, "", 0, 0, None, "", None, {}, {})
 ETH = replace(LO, index=2, name="eth0", is_loopback=False, mtu=1500)

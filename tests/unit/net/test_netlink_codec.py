@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weave.net.netlink import codec
-from weave.net.netlink.codec import GarbledNetlink, Reply
-from weave.net.netlink.constants import NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ERROR, NLMSGERR_ATTR_MSG
+from weave.netlink import codec
+from weave.netlink.codec import GarbledNetlink, Reply
+from weave.netlink.constants import NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ERROR, NLMSGERR_ATTR_MSG
 
 
 def message(kind: int, body: bytes, flags: int = 0, sequence: int = 7) -> bytes:

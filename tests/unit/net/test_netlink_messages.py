@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from weave.net.netlink import codec, messages
-from weave.net.netlink import constants as nl
+from weave.netlink import codec, messages
+from weave.netlink import constants as nl
 
 MAC = messages.mac_octets("02:11:22:33:44:55")
 V4, V6 = ip_address("192.0.2.7").packed, ip_address("2001:db8::7").packed

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weave.net.netlink import codec, messages, readings
-from weave.net.netlink import constants as nl
-from weave.net.netlink.codec import GarbledNetlink
+from weave.netlink import codec, messages, readings
+from weave.netlink import constants as nl
+from weave.netlink.codec import GarbledNetlink
 
 MAC = "02:11:22:33:44:55"
 LINK = (messages.LINK.pack(0, 0, 12, nl.IFF_UP, 0) + codec.text(nl.IFLA_IFNAME, "vethwe1")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from weave.net.netlink import codec, generic, wireguard
-from weave.net.netlink.codec import GarbledNetlink
-from weave.net.netlink.wireguard import Device, Peer, merge_devices, read_device
+from weave.netlink import codec, generic, wireguard
+from weave.netlink.codec import GarbledNetlink
+from weave.netlink.wireguard import Device, Peer, merge_devices, read_device
 
 FAMILY, NAME = 33, "weave-wg"
 KEY, OTHER, PSK = b"k" * 32, b"o" * 32, b"p" * 32

@@ -6,9 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from weave.net.netlink import codec, xfrm
-from weave.net.netlink.codec import GarbledNetlink, read_attributes
-from weave.net.netlink.xfrm import Association, PolicyKey, PolicyState
+from weave.netlink import codec, xfrm
+from weave.netlink.codec import GarbledNetlink, read_attributes
+from weave.netlink.xfrm import Association, PolicyKey, PolicyState
 
 ONE, TWO = ip_address("192.0.2.1"), ip_address("192.0.2.2")
 SIX, SEVEN = ip_address("2001:db8::6"), ip_address("2001:db8::7")

@@ -18,8 +18,8 @@ from weave.net.crypt.keys import inner_address, wireguard_keys
 from weave.net.crypt.pact import Party
 from weave.net.crypt.pact_messages import Way
 from weave.net.crypt.peer import Counterpart, Host
-from weave.net.netlink.xfrm import Association
 from weave.net.wireguard.plan import PeerWish
+from weave.netlink.xfrm import Association
 from weave.noise.keys import KeyPair
 
 A, B = PeerName("02:00:00:00:00:01"), PeerName("02:00:00:00:00:02")

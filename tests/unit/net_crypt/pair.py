@@ -12,7 +12,7 @@ from random import Random
 from weave.names import PeerName
 from weave.net.crypt.pact import Agreed, Drop, Effect, Install, Pact, Party, Send, Steer
 from weave.net.crypt.pact_messages import Way
-from weave.net.netlink.xfrm import Association
+from weave.netlink.xfrm import Association
 from weave.noise.keys import KeyPair
 
 LOW, HIGH = PeerName("02:00:00:00:00:01"), PeerName("02:00:00:00:00:02")

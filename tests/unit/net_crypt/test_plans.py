@@ -9,9 +9,9 @@ from weave.net.crypt.limits import HANDSHAKE_STALE_S
 from weave.net.crypt.pact_messages import Way
 from weave.net.ipsec import plan as ipsec
 from weave.net.ipsec.plan import orphans, plan_policies, want_policies
-from weave.net.netlink.wireguard import Device, Peer
-from weave.net.netlink.xfrm import REQID, AssociationState, PolicyKey, PolicyState
 from weave.net.wireguard.plan import DeviceWish, PeerWish, plan_device
+from weave.netlink.wireguard import Device, Peer
+from weave.netlink.xfrm import REQID, AssociationState, PolicyKey, PolicyState
 
 NOW_S = 1_000_000.0
 PRIVATE, KEY, OTHER = b"a" * 32, b"k" * 32, b"o" * 32

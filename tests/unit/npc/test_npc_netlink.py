@@ -1,16 +1,17 @@
 """Elements as octets for the kernel, and its answers read without trust."""
 
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weave.npc import nft_netlink as wire
+from weave.netlink.codec import GarbledNetlink, Message, attribute, frame
+from weave.npc.kernel import key_octets, packed
 from weave.npc.kernel_reports import PAYLOAD, PREFIX, ULOG_PACKET, Report, read_reports
-from weave.npc.nft_netlink import ELEMENTS_PER_MESSAGE, GarbledNetlink
 from weave.npc.ruleset import Kind
-from weave.npc.ruleset_change import ADMISSION_TABLE, POLICY_TABLE, Element
+from weave.npc.ruleset_change import ADMISSION_TABLE, POLICY_TABLE, Change, Element
 
 KEYS = [
     (Kind.IPV4, "10.32.0.1", "0a200001"),
@@ -19,60 +20,31 @@ KEYS = [
     (Kind.IPV6, "fd00::1", "fd000000000000000000000000000001"),
     (Kind.IPV6_PORT, "fd00::1 . 443", "fd00000000000000000000000000000101bb0000"),
 ]
-ENOENT = 2
-
-
-def elements(count: int, name: str = "admitted4") -> list[Element]:
-    return [Element(ADMISSION_TABLE, name, Kind.IPV4, str(ip_address(0x0A200000 + number))) for number in range(count)]
-
-
-def kinds(octets: bytes) -> list[int]:
-    return [notice.kind for notice in wire.notices(octets)]
 
 
 @pytest.mark.parametrize(("kind", "key", "octets"), KEYS, ids=lambda value: getattr(value, "name", None))
 def test_keys_are_as_the_kernel_has_them(kind: Kind, key: str, octets: str) -> None:
-    assert wire.key_octets(kind, key) == bytes.fromhex(octets)
+    assert key_octets(kind, key) == bytes.fromhex(octets)
 
 
-def test_a_batch_removes_before_it_adds() -> None:
-    octets, last = wire.batch(elements(1), elements(1), 7)
-    assert kinds(octets) == [wire.BATCH_BEGIN, wire.DELSETELEM, wire.NEWSETELEM, wire.BATCH_END]
-    assert [notice.sequence for notice in wire.notices(octets)] == [7, 8, 9, 10]
-    assert last == 9
-
-
-def test_many_elements_are_several_messages_of_one_batch() -> None:
-    octets, _ = wire.batch([], [*elements(ELEMENTS_PER_MESSAGE + 1), *elements(1, "admitted6")], 1)
-    assert kinds(octets).count(wire.NEWSETELEM) == 3
-
-
-def test_an_element_of_a_map_names_its_chain() -> None:
-    element = Element(POLICY_TABLE, "ingress4", Kind.IPV4, "10.32.0.1", "ingress-abc")
-    octets, _ = wire.batch([], [element], 1)
-    assert b"ingress-abc\0" in octets
-    assert (-4).to_bytes(4, "big", signed=True) in octets
-
-
-def test_a_notification_names_its_table() -> None:
-    body = bytes(4) + wire.attribute(1, b"weave-npc\0")
-    assert wire.names_table(wire.Notice(wire.NEWSETELEM, 0, 1, body), "weave-npc")
-    assert not wire.names_table(wire.Notice(wire.NEWSETELEM, 0, 1, body), "weave")
-    assert not wire.names_table(wire.Notice(wire.NEWGEN, 0, 1, body), "weave-npc")
+def test_a_change_goes_to_the_tables_of_its_elements() -> None:
+    admitted = Element(ADMISSION_TABLE, "admitted4", Kind.IPV4, "10.32.0.1")
+    profile = Element(POLICY_TABLE, "ingress4", Kind.IPV4, "10.32.0.1", "ingress-abc")
+    [_, removed, added, _] = packed(Change({}, {}, (admitted,), (profile,), (), ()))
+    assert (removed.body[0], added.body[0]) == (7, 1)
+    assert b"admitted4\0" in removed.body
+    assert b"ingress-abc\0" in added.body
 
 
 @given(st.binary(max_size=80))
 def test_garbled_answers_are_refused(data: bytes) -> None:
-    for read in (wire.notices, read_reports, lambda data: wire.attributes(data, 0)):
-        try:
-            read(data)
-        except GarbledNetlink:
-            continue
+    with suppress(GarbledNetlink):
+        read_reports(data)
 
 
 def report_of(packet: str, tag: bytes = b"abc\0") -> list[Report]:
-    body = bytes(4) + wire.attribute(PREFIX, tag) + wire.attribute(PAYLOAD, bytes.fromhex(packet))
-    return read_reports(wire.message(ULOG_PACKET, 0, 0, 2, 0, body[4:]))
+    body = bytes(4) + attribute(PREFIX, tag) + attribute(PAYLOAD, bytes.fromhex(packet))
+    return read_reports(frame(Message(ULOG_PACKET, 0, body), 0))
 
 
 IPV4 = "4500003c000040004006000" + "00a2000010a200002"
@@ -94,9 +66,3 @@ def test_a_report_of_no_packet_is_left_out(packet: str) -> None:
 def test_a_report_without_room_for_ports_has_none() -> None:
     [report] = report_of(IPV4)
     assert (report.source_port, report.destination_port) == (0, 0)
-
-
-def test_an_error_tells_its_code() -> None:
-    assert wire.Notice(wire.NLMSG_ERROR, 1, 0, (-ENOENT).to_bytes(4, "little", signed=True)).code == ENOENT
-    with pytest.raises(GarbledNetlink):
-        _ = wire.Notice(wire.NLMSG_ERROR, 1, 0, b"\0").code

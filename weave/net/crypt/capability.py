@@ -17,12 +17,12 @@ from weave.net import sysctl
 from weave.net.crypt import limits
 from weave.net.crypt.keys import ESP_KEY_BYTES
 from weave.net.namespace import new_namespace, run_there
-from weave.net.netlink import constants as nl
-from weave.net.netlink.connection import Netlink, NetlinkFailure
-from weave.net.netlink.generic import get_family
-from weave.net.netlink.wireguard import FAMILY
-from weave.net.netlink.xfrm import Association, add_association
 from weave.net.wireguard.device import create_message
+from weave.netlink import constants as nl
+from weave.netlink.connection import Netlink, NetlinkFailure
+from weave.netlink.generic import get_family
+from weave.netlink.wireguard import FAMILY
+from weave.netlink.xfrm import Association, add_association
 
 _ABSENT = frozenset({errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.ENOENT, errno.ENOSYS, errno.EAFNOSUPPORT,
                      errno.ENOPROTOOPT})

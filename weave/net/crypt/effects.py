@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from weave.addresses import IPAddress
 from weave.names import PeerName
 from weave.net.crypt.candidates import Mode
-from weave.net.netlink.xfrm import Association
+from weave.netlink.xfrm import Association
 
 
 @dataclass(frozen=True, slots=True)

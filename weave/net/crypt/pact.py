@@ -26,7 +26,7 @@ from weave.names import PeerName
 from weave.net.crypt import keys, limits
 from weave.net.crypt import pact_messages as wire
 from weave.net.crypt.pact_messages import Terms, Way
-from weave.net.netlink.xfrm import Association
+from weave.netlink.xfrm import Association
 from weave.noise.handshake_state import HandshakeState, PskMismatchError
 from weave.noise.keys import KeyPair
 from weave.wire import WireError

@@ -36,9 +36,9 @@ from weave.net.ipsec.kernel import Ipsec, listen, open_monitor
 from weave.net.ipsec.plan import Place, want_policies
 from weave.net.model import DatapathConfig
 from weave.net.namespace import run_there
-from weave.net.netlink.connection import Netlink, NetlinkFailure
-from weave.net.netlink.xfrm import REQID, Acquire, Expired
 from weave.net.wireguard.device import WireGuard
+from weave.netlink.connection import Netlink, NetlinkFailure
+from weave.netlink.xfrm import REQID, Acquire, Expired
 from weave.noise.keys import KeyPair
 
 log = logging.getLogger("weave.net")

@@ -13,11 +13,11 @@ from weave.logs import fields
 from weave.net.crypt.pact_messages import Way
 from weave.net.ipsec.plan import Place, PolicyChange, missing, orphans, plan_policies
 from weave.net.namespace import run_there
-from weave.net.netlink import constants as nl
-from weave.net.netlink import xfrm
-from weave.net.netlink.codec import Message, split_datagram
-from weave.net.netlink.connection import RECEIVE_BYTES, Netlink, NetlinkFailure
-from weave.net.netlink.xfrm import Acquire, Association, AssociationState, Expired, PolicyKey, PolicyState
+from weave.netlink import constants as nl
+from weave.netlink import xfrm
+from weave.netlink.codec import Message, split_datagram
+from weave.netlink.connection import RECEIVE_BYTES, Netlink, NetlinkFailure
+from weave.netlink.xfrm import Acquire, Association, AssociationState, Expired, PolicyKey, PolicyState
 
 log = logging.getLogger("weave.net")
 

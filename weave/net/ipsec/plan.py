@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from weave.addresses import IPAddress
 from weave.net.crypt.pact_messages import Way
-from weave.net.netlink.xfrm import REQID, AssociationState, PolicyKey, PolicyState
+from weave.netlink.xfrm import REQID, AssociationState, PolicyKey, PolicyState
 
 Place = tuple[IPAddress, int]
 """Destination and SPI: by these the kernel knows an association."""

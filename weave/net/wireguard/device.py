@@ -15,13 +15,14 @@ from weave.net.crypt.keys import INNER_NETWORK, inner_address
 from weave.net.model import WIREGUARD_DEVICE as NAME
 from weave.net.model import DatapathConfig
 from weave.net.namespace import run_there
-from weave.net.netlink import codec, messages
-from weave.net.netlink import constants as nl
-from weave.net.netlink.codec import Message
-from weave.net.netlink.connection import Netlink, NetlinkFailure
-from weave.net.netlink.generic import get_family, read_family
-from weave.net.netlink.readings import Link
-from weave.net.netlink.wireguard import (
+from weave.net.wireguard.plan import DeviceChange, DeviceWish, plan_device
+from weave.netlink import codec, messages
+from weave.netlink import constants as nl
+from weave.netlink.codec import Message
+from weave.netlink.connection import Netlink, NetlinkFailure
+from weave.netlink.generic import get_family, read_family
+from weave.netlink.readings import Link
+from weave.netlink.wireguard import (
     FAMILY,
     KIND,
     Device,
@@ -32,7 +33,6 @@ from weave.net.netlink.wireguard import (
     set_device,
     set_peers,
 )
-from weave.net.wireguard.plan import DeviceChange, DeviceWish, plan_device
 
 
 def create_message(name: str) -> Message:

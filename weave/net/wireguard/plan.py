@@ -9,7 +9,7 @@ from ipaddress import ip_network
 
 from weave.addresses import IPAddress
 from weave.net.crypt.limits import HANDSHAKE_STALE_S
-from weave.net.netlink.wireguard import Device, Peer
+from weave.netlink.wireguard import Device, Peer
 
 
 @dataclass(frozen=True, slots=True)

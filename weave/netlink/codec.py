@@ -13,7 +13,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from weave.errors import EnvironmentFailure
-from weave.net.netlink.constants import (
+from weave.netlink.constants import (
     NLA_F_NESTED,
     NLA_TYPE_MASK,
     NLM_F_ACK_TLVS,
@@ -53,6 +53,14 @@ class Reply:
     sequence: int
     body: bytes
     """Fixed header of the type and attributes."""
+    port: int = 0
+    """Of the socket whose request caused it; 0: the kernel itself."""
+
+
+def frame(message: Message, sequence: int) -> bytes:
+    """Return a message as it is sent."""
+    size = HEADER.size + len(message.body)
+    return HEADER.pack(size, message.kind, message.flags, sequence, 0) + message.body + bytes(-size % ALIGNMENT)
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -153,10 +161,10 @@ def split_datagram(data: bytes) -> list[Reply]:
     replies = []
     offset = 0
     while offset + HEADER.size <= len(data):
-        size, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+        size, kind, flags, sequence, port = HEADER.unpack_from(data, offset)
         if size < HEADER.size or offset + size > len(data):
             raise GarbledNetlink(f"netlink message claims {size} octets of {len(data) - offset}")
-        replies.append(Reply(kind, flags, sequence, data[offset + HEADER.size:offset + size]))
+        replies.append(Reply(kind, flags, sequence, data[offset + HEADER.size:offset + size], port))
         offset += (size + ALIGNMENT - 1) & -ALIGNMENT
     if offset < len(data):
         raise GarbledNetlink(f"{len(data) - offset} octets follow the last netlink message")

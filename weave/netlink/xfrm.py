@@ -11,9 +11,9 @@ from socket import AF_INET, AF_INET6, IPPROTO_ESP, IPPROTO_UDP
 from struct import Struct
 
 from weave.addresses import IPAddress
-from weave.net.netlink import codec
-from weave.net.netlink.codec import GarbledNetlink, Message, read_attributes
-from weave.net.netlink.constants import NLM_F_CREATE, NLM_F_EXCL
+from weave.netlink import codec
+from weave.netlink.codec import GarbledNetlink, Message, read_attributes
+from weave.netlink.constants import NLM_F_CREATE, NLM_F_EXCL
 
 XFRM_MSG_NEWSA = 0x10
 XFRM_MSG_DELSA = 0x11

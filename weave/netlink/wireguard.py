@@ -12,9 +12,9 @@ from socket import AF_INET, AF_INET6
 from struct import Struct
 
 from weave.addresses import IPAddress, IPNetwork
-from weave.net.netlink import codec
-from weave.net.netlink.codec import GarbledNetlink, Message, read_attributes, read_list, read_text
-from weave.net.netlink.generic import GENERIC
+from weave.netlink import codec
+from weave.netlink.codec import GarbledNetlink, Message, read_attributes, read_list, read_text
+from weave.netlink.generic import GENERIC
 
 FAMILY = "wireguard"
 KIND = "wireguard"

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from struct import Struct
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
-from weave.net.netlink import codec
-from weave.net.netlink.codec import Message
-from weave.net.netlink.constants import (
+from weave.netlink import codec
+from weave.netlink.codec import Message
+from weave.netlink.constants import (
     AF_BRIDGE,
     AF_INET,
     AF_INET6,

@@ -6,8 +6,8 @@ is not loaded makes the kernel load it, where it can.
 
 from struct import Struct
 
-from weave.net.netlink import codec
-from weave.net.netlink.codec import GarbledNetlink, Message, read_attributes, read_fixed
+from weave.netlink import codec
+from weave.netlink.codec import GarbledNetlink, Message, read_attributes, read_fixed
 
 GENERIC = Struct("=BBxx")
 """genlmsghdr: command, version."""

@@ -18,8 +18,8 @@ from struct import Struct
 from typing import Self
 
 from weave.errors import EnvironmentFailure
-from weave.net.netlink.codec import HEADER, Message, Reply, read_error, split_datagram
-from weave.net.netlink.constants import (
+from weave.netlink.codec import HEADER, Message, Reply, read_error, split_datagram
+from weave.netlink.constants import (
     AF_NETLINK,
     NETLINK_CAP_ACK,
     NETLINK_EXT_ACK,
@@ -112,6 +112,11 @@ class Netlink:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    @property
+    def port(self) -> int:
+        """Return the number by which the kernel's notices name us as their cause."""
+        return int(self._socket.getsockname()[0])
 
     def close(self) -> None:
         """Close the socket."""

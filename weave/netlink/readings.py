@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from struct import Struct
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
-from weave.net.netlink.codec import (
+from weave.netlink.codec import (
     NOTHING,
     GarbledNetlink,
     read_attributes,
@@ -16,7 +16,7 @@ from weave.net.netlink.codec import (
     read_text,
     read_u32,
 )
-from weave.net.netlink.constants import (
+from weave.netlink.constants import (
     AF_INET,
     AF_INET6,
     ETH_P_IP,
@@ -52,7 +52,7 @@ from weave.net.netlink.constants import (
     RTA_TABLE,
     RTAX_MTU,
 )
-from weave.net.netlink.messages import ADDRESS, BRIDGE_PORT, LINK, NEIGHBOUR, ROUTE
+from weave.netlink.messages import ADDRESS, BRIDGE_PORT, LINK, NEIGHBOUR, ROUTE
 
 NSID_HEADER_BYTES = 4
 _U32 = Struct("=I")
