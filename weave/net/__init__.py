@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from weave.net.sleeve.model import PeerConfig, PeerStatus
     from weave.net.sleeve.tap import has_tap
     from weave.net.sleeve.wire import Key
+    from weave.net.vxlan_proof import VxlanWay
+    from weave.net.vxlan_proving import VxlanProver
 
 _PLACES = {
     "Datapath": "datapath", "Limit": "shaping", "SleeveClient": "sleeve.client", "SleeveConfig": "sleeve.client",
@@ -47,14 +49,16 @@ _PLACES = {
     "SegmentMtu": "mtu", "read_claim": "mtu", "INNER_NETWORK": "crypt.keys", "inner_address": "crypt.keys",
     "Way": "crypt.pact_messages", "Counterpart": "crypt.peer", "CryptConfig": "crypt.service",
     "SecureLinks": "crypt.service", "wipe_links": "crypt.service", "PeerConfig": "sleeve.model",
-    "PeerStatus": "sleeve.model", "has_tap": "sleeve.tap", "Key": "sleeve.wire",
+    "PeerStatus": "sleeve.model", "has_tap": "sleeve.tap", "Key": "sleeve.wire", "VxlanWay": "vxlan_proof",
+    "VxlanProver": "vxlan_proving",
 }
 __all__ = [
     "INNER_NETWORK", "MIN_MTU", "MIN_MTU_V6", "AttachRequest", "Attachment", "BridgeState", "Claim", "Counterpart",
     "CryptConfig", "Datapath", "DatapathConfig", "Endpoint", "InsideState", "KernelAbility", "Key", "Keys", "Limit",
     "Mac", "Membership", "PeerConfig", "PeerStatus", "Receivers", "Remote", "Route", "SecureLink", "SecureLinks",
-    "SegmentMtu", "SleeveClient", "SleeveConfig", "TunnelQuality", "Way", "end_sleeve", "features_of", "has_tap",
-    "inner_address", "is_pruned", "probe_kernel", "read_claim", "read_features", "sleeve_psk", "wipe_links",
+    "SegmentMtu", "SleeveClient", "SleeveConfig", "TunnelQuality", "VxlanProver", "VxlanWay", "Way", "end_sleeve",
+    "features_of", "has_tap", "inner_address", "is_pruned", "probe_kernel", "read_claim", "read_features",
+    "sleeve_psk", "wipe_links",
 ]
 
 

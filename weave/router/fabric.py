@@ -8,6 +8,7 @@ left in the kernel stays until somebody knows better: a router that returns must
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import trio
@@ -34,6 +35,8 @@ from weave.net import (
     SecureLinks,
     SegmentMtu,
     SleeveClient,
+    VxlanProver,
+    VxlanWay,
     inner_address,
     read_claim,
     read_features,
@@ -41,6 +44,8 @@ from weave.net import (
 from weave.router.endpoints import decode_endpoint
 from weave.router.inheritance import Inheritance
 from weave.router.multicast import Multicast
+from weave.router.standby import KIND as STANDBY_KIND
+from weave.router.standby import Standby
 from weave.router.underlay import (
     MODE_NONE,
     MODE_SLEEVE,
@@ -49,6 +54,7 @@ from weave.router.underlay import (
     LinkDecision,
     PeerUnderlay,
     decide_link,
+    degrade,
     host_of,
     improve,
     wants_tunnel,
@@ -61,7 +67,7 @@ log = logging.getLogger("weave.fabric")
 PROGRAM_INTERVAL_S = 0.02
 """Changes of one burst of gossip become one round of netlink messages."""
 RETRY_S = 2.0
-ENCRYPTED, CAN_SLEEVE, CAN_VXLAN, CARRIES = "encrypted", "sleeve", "vxlan", "mtu"
+ENCRYPTED, CAN_SLEEVE, CAN_VXLAN, CARRIES, PROVES = "encrypted", "sleeve", "vxlan", "mtu", "proves"
 """What a peer says of itself in the mesh."""
 TEND_INTERVAL_S = 10.0
 """A look costs some milliseconds. The kernel tells of most damage at once; this finds the rest."""
@@ -71,7 +77,8 @@ class Fabric:
     """Own the picture of remote endpoints and links, and keep the kernel equal to it."""
 
     def __init__(self, settings: Settings, mesh: MeshService, datapath: Datapath, sleeve: SleeveClient,
-                 ability: Ability, multicast: Multicast, secure: SecureLinks | None = None) -> None:
+                 ability: Ability, multicast: Multicast, prover: VxlanProver,
+                 secure: SecureLinks | None = None) -> None:
         self.refused: Counter[str] = Counter()
         self.links: list[LinkDecision] = []
         self.failure: str | None = None
@@ -83,7 +90,15 @@ class Fabric:
         self._ability = ability
         self._secure = secure
         self._multicast = multicast
+        self._prover = prover
+        self._degraded: dict[PeerName, IPAddress] = {}
+        """Peers that plain VXLAN is proven not to reach, and where probes of it go."""
+        self._standby = Standby()
         self.mtu = SegmentMtu(datapath.carries, present=datapath.mtu, floor=_floor(settings))
+        self._able: set[PeerName] = set()
+        """Peers that can do the sleeve, as this host can."""
+        self._provers: set[PeerName] = set()
+        """Peers that answer probes of plain VXLAN."""
         self._claims: dict[PeerName, Claim] = {}
         """What the peers' kernels can."""
         self._places: dict[PeerName, PeerConfig] = {}
@@ -128,7 +143,8 @@ class Fabric:
         task_status.started()
         while True:
             self._stale = trio.Event()
-            due = min(self._inheritance.deadline(), self.mtu.deadline(), self._multicast.groups.deadline())
+            due = min(self._inheritance.deadline(), self.mtu.deadline(), self._multicast.groups.deadline(),
+                      self._standby.deadline())
             wait_s = due - trio.current_time() if await self._program() else RETRY_S
             with trio.move_on_after(max(0.0, wait_s)):
                 await self._stale.wait()
@@ -150,7 +166,8 @@ class Fabric:
     async def _inherit(self) -> None:
         """Take over what an earlier router left: by VXLAN from the kernel, by the sleeve from the sleeve."""
         found = await self._sleeve.find()
-        self._places = {PeerName(config.name): config for config in found.peers}
+        self._places = {PeerName(config.name): config for config in found.peers if not config.standby}
+        self._prover.doubt(self._places)
         behind: dict[PeerName, list[Endpoint]] = {name: [] for name in self._places}
         for endpoint in self._datapath.inherited_sleeve():
             name = PeerName(found.macs.get(_octets(endpoint.mac), ""))
@@ -166,7 +183,7 @@ class Fabric:
         remotes = self._inheritance.remotes(named)
         endpoints = self._inheritance.endpoints(self.endpoints(), named)
         try:
-            accepted = await self._want_tunnels(remotes)
+            accepted = await self._want_tunnels(remotes) | frozenset(self._degraded.values())
             await self._settle_mtu()
             await self._datapath.set_receivers(self._multicast.receivers(
                 [remote.peer for remote in remotes if remote.vtep is not None]))
@@ -196,15 +213,32 @@ class Fabric:
         if self._secure is None:
             return frozenset()
         tunnels = {link.vtep for link in self.links if link.mode != MODE_VXLAN} | self._secure.inherited()
-        await self._secure.settle(remote.vtep for remote in remotes
-                                  if remote.vtep is not None and remote.vtep not in tunnels)
+        plain = [remote.vtep for remote in remotes if remote.vtep is not None and remote.vtep not in tunnels]
+        await self._secure.settle([*plain, *self._degraded.values()])
         return self._secure.accepted()
 
     def _want_sleeve(self, remotes: Sequence[Remote], endpoints: Sequence[Endpoint]) -> None:
         """Tell the sleeve which peers are its own, and which MACs are behind them."""
         peers = {remote.peer for remote in remotes if remote.vtep is None and remote.peer in self._places}
         macs = {_octets(endpoint.mac): str(endpoint.peer) for endpoint in endpoints if endpoint.peer in peers}
-        self._sleeve.want([self._places[peer] for peer in sorted(peers)], macs)
+        idle = (self._helpers() & self._places.keys()) - peers
+        self._sleeve.want([replace(self._places[peer], standby=peer in idle) for peer in sorted(peers | idle)], macs)
+
+    def _helpers(self) -> frozenset[PeerName]:
+        """Return the peers that stand by for us, or we for them; ask those that are to."""
+        now = trio.current_time()
+        able = {peer for peer in self._able if self._mesh.core.is_reachable(peer) and peer not in self._degraded}
+        ours = {view.peer for view in self._mesh.core.connections() if view.established}
+        cut_off = {peer.name: frozenset(link.peer for link in peer.links if link.established and link.peer in ours)
+                   for peer in self._mesh.core.peers() if peer.name in self._degraded}
+        for helper in self._standby.choose(cut_off, able, now):
+            self._mesh.send(helper, STANDBY_KIND, b"")
+        return self._standby.peers(now)
+
+    def stand_by(self, client: PeerName) -> None:
+        """Help a peer to reach others by the sleeve."""
+        self._standby.asked(client, trio.current_time())
+        self._stale.set()
 
     def _settle_inheritance(self) -> None:
         """Let go of what an earlier router left where somebody knows better, or where plain traffic may not go now."""
@@ -228,6 +262,7 @@ class Fabric:
                         trusted_subnets=self._settings.trusted_subnets, ability=self._ability)
             for peer in peers
         ])
+        links = self._proven(peers, links)
         if links != self.links:
             before = {link.peer: link for link in self.links}
             for link in links:
@@ -236,6 +271,17 @@ class Fabric:
                                                   address=link.address, reason=link.reason))
             self.links = links
             self.on_links()
+
+    def _proven(self, peers: Sequence[PeerUnderlay], links: Sequence[LinkDecision]) -> list[LinkDecision]:
+        """Have plain VXLAN proven where there is something else, and leave it where it does not get through."""
+        self._able = {peer.name for peer in peers if peer.sleeve and self._ability.sleeve}
+        ways = {link.peer: VxlanWay(link.address, self._mesh.core.is_reachable(link.peer))
+                for link in links if link.mode == MODE_VXLAN and link.address is not None
+                and link.peer in self._able & self._provers}
+        self._prover.want(ways, self._datapath.mtu)
+        broken = self._prover.broken()
+        self._degraded = {peer: way.address for peer, way in ways.items() if peer in broken}
+        return [degrade(link, broken[link.peer]) if link.peer in self._degraded else link for link in links]
 
     def _improved(self, peers: Sequence[PeerUnderlay], links: Sequence[LinkDecision]) -> list[LinkDecision]:
         """Ask for tunnels where they would be better, and use those that carry."""
@@ -270,6 +316,7 @@ class Fabric:
     def _peers(self) -> list[PeerUnderlay]:
         connections = {view.peer: view for view in self._mesh.core.connections() if view.established}
         result = []
+        self._provers = {peer.name for peer in self._mesh.core.peers() if peer.features.get(PROVES) is True}
         for peer in self._mesh.core.peers():
             if peer.is_self:
                 continue

@@ -39,6 +39,7 @@ from weave.net import (
     SecureLinks,
     SleeveClient,
     SleeveConfig,
+    VxlanProver,
     end_sleeve,
     features_of,
     has_tap,
@@ -56,7 +57,7 @@ from weave.router.cni_net import NetPlugin
 from weave.router.containers import Containers
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
-from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, CARRIES, ENCRYPTED, Fabric
+from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, CARRIES, ENCRYPTED, PROVES, Fabric
 from weave.router.generations import Generations
 from weave.router.leases import Leases
 from weave.router.multicast import TELLS_GROUPS, Multicast
@@ -64,6 +65,7 @@ from weave.router.naming import Naming
 from weave.router.persister import Persister
 from weave.router.readiness import Readiness
 from weave.router.spool import Spool
+from weave.router.standby import KIND as STANDBY_KIND
 from weave.router.state import SelfState, load_self
 from weave.router.underlay import Ability
 from weave.settings import Settings
@@ -167,7 +169,8 @@ class Router:
                     datapath=config, static=state.identity.static_keys, incarnation=state.incarnation,
                     password_keys=psks, segment_mtu=datapath.mtu, underlay_mtu=datapath.underlay_mtu,
                     ability=ability)))
-            parts = Parts(self._settings, state, store, datapath, psks, secure)
+            prover = await stack.enter_async_context(VxlanProver.open(config))
+            parts = Parts(self._settings, state, store, datapath, psks, secure, prover)
             async with trio.open_nursery() as nursery:
                 await parts.start(nursery, self)
                 log.info("ready", extra=fields(version=__version__, peer=me, nickname=self._settings.nickname))
@@ -188,12 +191,13 @@ class Parts:
     """The parts of a running router and what connects them."""
 
     def __init__(self, settings: Settings, state: SelfState, store: Store, datapath: Datapath,
-                 psks: tuple[bytes, ...], secure: SecureLinks | None) -> None:
+                 psks: tuple[bytes, ...], secure: SecureLinks | None, prover: VxlanProver) -> None:
         me = state.identity.public.name
         uid = secrets.randbits(UID_BITS)
         self._settings, self._state, self._me = settings, state, me
         self.datapath = datapath
         self.secure = secure
+        self.prover = prover
         self.persister = Persister(store)
         self.mesh = MeshService(state.identity, _mesh_core(settings, state, uid, datapath, secure), ServiceConfig(
             listen=settings.listen, port=settings.port, psks=psks, nickname=settings.nickname, uid=uid,
@@ -210,7 +214,8 @@ class Parts:
             self.catalogue, DnsConfig(clients=ranges, resolv_conf=settings.resolv_conf))
         self.sleeve = SleeveClient(sleeve_config(settings, state, datapath, psks))
         self.multicast = Multicast(self.mesh, datapath)
-        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), self.multicast, secure)
+        self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), self.multicast, prover,
+                             secure)
         self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
@@ -245,6 +250,7 @@ class Parts:
         self.mesh.on_persist = self.persister.enqueue
         self.fabric.on_links = self._peers_changed
         self.multicast.on_changed = self.fabric.peers_changed
+        self.prover.on_changed = self.fabric.peers_changed
         nursery.start_soon(self.persister.run)
         if self.secure is not None:
             self.secure.on_send = self._send_keys
@@ -266,6 +272,7 @@ class Parts:
         await self.leases.recover()
         self._peers_changed()
         await nursery.start(self.fabric.run)
+        await nursery.start(self.prover.run)
         await nursery.start(self.multicast.run)
         await nursery.start(self.sleeve.run)
         await nursery.start(self.fabric.tend)
@@ -310,6 +317,8 @@ class Parts:
     def _deliver(self, kind: str, source: PeerName, payload: bytes) -> None:
         if kind == IPAM_KIND and self.ipam is not None:
             self.ipam.message(source, payload)
+        elif kind == STANDBY_KIND:
+            self.fabric.stand_by(source)
         elif kind == KEYS_KIND and self.secure is not None:
             self.secure.message(source, payload)
 
@@ -360,7 +369,7 @@ def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapat
             incarnation=state.incarnation, control_port=settings.port,
             addresses=tuple(str(address) for address in addresses), version=__version__,
             features={ENCRYPTED: bool(settings.passwords), CAN_SLEEVE: has_tap(),
-                      CAN_VXLAN: not settings.sleeve_alone, CARRIES: datapath.carries, TELLS_GROUPS: True,
+                      CAN_VXLAN: not settings.sleeve_alone, CARRIES: datapath.carries, TELLS_GROUPS: True, PROVES: True,
                       **({} if secure is None else features_of(secure.claim))},
             trusted_subnets=tuple(str(subnet) for subnet in settings.trusted_subnets)),
         signer=state.identity, verifier=KeyVerifier(),

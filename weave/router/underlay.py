@@ -78,6 +78,11 @@ def decide_link(peer: PeerUnderlay, *, encrypts: bool, trusted_subnets: Sequence
     return LinkDecision(peer.name, peer.nickname, MODE_NONE, address, f"{reason}; no sleeve: {lack}")
 
 
+def degrade(decision: LinkDecision, reason: str) -> LinkDecision:
+    """Return the decision for a peer that plain VXLAN was proven not to reach."""
+    return replace(decision, mode=MODE_SLEEVE, vtep=None, reason=f"VXLAN does not get through: {reason}")
+
+
 def wants_tunnel(peer: PeerUnderlay, decision: LinkDecision, *, encrypts: bool, ability: Ability) -> bool:
     """Say whether an encrypted tunnel of the kernel would be better than what was decided."""
     return (decision.mode != MODE_VXLAN and decision.address is not None and encrypts and peer.encrypts

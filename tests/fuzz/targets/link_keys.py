@@ -1,14 +1,15 @@
 """What other peers say about the keys of links, and what arrives at the port for probes.
 
 Input: one byte of mode, the rest. Mode 0: a message to the initiating end of a pact, 1: to the answering one, each with
-an agreement behind it; 2: sealed terms; 3: a probe; 4: features. Allowed: a value, `WireError`; an end counts what it
-refuses and never raises.
+an agreement behind it; 2: sealed terms; 3: a probe; 4: features; 5: a probe of plain VXLAN. Allowed: a value,
+`WireError`; an end counts what it refuses and never raises.
 """
 
 from ipaddress import ip_address
 from random import Random
 
 from weave.names import PeerName
+from weave.net import vxlan_probe
 from weave.net.crypt import pact_messages, probe_messages
 from weave.net.crypt.candidates import read_features
 from weave.net.crypt.pact import Pact, Party, Send
@@ -19,6 +20,7 @@ from weave.wire import WireError, pack, unpack
 
 LOW, HIGH = PeerName("02:00:00:00:00:01"), PeerName("02:00:00:00:00:02")
 _STATIC = {LOW: KeyPair.from_private(b"\1" * 32), HIGH: KeyPair.from_private(b"\2" * 32)}
+_VXLAN_BYTES = 8
 _WAY = Way(ip_address("192.0.2.1"), ip_address("192.0.2.2"))
 
 
@@ -49,7 +51,7 @@ ENDS, SAID = _conversation()
 def target(data: bytes) -> None:
     if not data:
         return
-    mode, body = data[0] % 5, data[1:]
+    mode, body = data[0] % 6, data[1:]
     try:
         match mode:
             case 0 | 1:
@@ -59,6 +61,10 @@ def target(data: bytes) -> None:
             case 3:
                 probe = probe_messages.decode(body)
                 assert probe_messages.decode(probe_messages.encode(probe, b"k" * 32)) == probe
+            case 5:
+                name, found = vxlan_probe.decode(body)
+                frame = vxlan_probe.encode(found, LOW, name, vni=1)[_VXLAN_BYTES:]
+                assert vxlan_probe.decode(frame) == (name, found)
             case _:
                 value = unpack(body)
                 read_features(value if isinstance(value, dict) else {})
@@ -70,5 +76,6 @@ SEEDS: list[bytes] = [
     *(bytes([name == HIGH]) + payload for name, payload in SAID),
     b"\2" + pact_messages.pack_terms(Terms(256, _WAY, 1, 1, b"e" * 8)),
     b"\3" + probe_messages.encode(Probe(1, 2, True, b"e" * 8, b"t" * 8), b"k" * 32),
+    b"\5" + vxlan_probe.encode(vxlan_probe.Probe(1, True, b"t" * 8), LOW, HIGH, vni=1)[_VXLAN_BYTES:],
     b"\4" + pack({"wg": b"k" * 32, "wgp": 6785, "esp": [4, 6], "pp": 6786}),
 ]

@@ -52,12 +52,14 @@ class Track:
         self._peer_proven_at = -inf
         self._trouble = ""
         self._suspended = False
+        self.pace = 1.0
+        """By how much the time between probes is longer than usual."""
 
     def is_usable(self, now: float) -> bool:
         """Say whether both ends have proven the tunnel."""
         if self.phase != PROVEN or self._peer_proven_at == -inf:
             return False
-        return self._suspended or now - self._peer_proven_at < limits.PEER_FRESH_S
+        return self._suspended or now - self._peer_proven_at < limits.PEER_FRESH_S * self.pace
 
     def deadline(self) -> float:
         """Return when `tick` has something to do."""
@@ -67,7 +69,7 @@ class Track:
             return self._until
         lost = min((sent_at for sent_at, _ in self._asked.values()), default=inf) + limits.ANSWER_S
         ends = self._until if self.phase == PROVING else inf
-        fades = self._peer_proven_at + limits.PEER_FRESH_S
+        fades = self._peer_proven_at + limits.PEER_FRESH_S * self.pace
         return min(self._next_at, lost, ends, fades if fades > self._next_at else inf)
 
     def tick(self, now: float) -> list[Ask]:
@@ -139,8 +141,9 @@ class Track:
         sizes = [False]
         if self.phase == PROVING or self._lost[True] or self._count % limits.LARGE_EVERY == 0:
             sizes.append(True)
-        in_haste = self.phase == PROVING or any(self._lost.values()) or now - self._peer_proven_at > limits.PEER_FRESH_S
-        self._next_at = now + (limits.PROVE_INTERVAL_S if in_haste else limits.PROBE_INTERVAL_S)
+        is_stale = now - self._peer_proven_at > limits.PEER_FRESH_S * self.pace
+        in_haste = self.phase == PROVING or any(self._lost.values()) or is_stale
+        self._next_at = now + (limits.PROVE_INTERVAL_S if in_haste else limits.PROBE_INTERVAL_S * self.pace)
         asks = [Ask(self._entropy(TOKEN_BYTES), large) for large in sizes]
         self._asked |= {ask.token: (now, ask.large) for ask in asks}
         return asks

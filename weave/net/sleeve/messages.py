@@ -26,7 +26,7 @@ from weave.wire import (
     unpack,
 )
 
-VERSION = 1
+VERSION = 2
 """Of this protocol and of what the process does; a router replaces a sleeve of another one."""
 PREFIX_BYTES = 4
 MACS_PER_MESSAGE = 4096
@@ -160,7 +160,8 @@ def _plain(message: Message) -> dict[str, Plain]:
             return {"t": "keys", "static": static, "psks": list(psks)}
         case Peers(peers, is_all):
             return {"t": "peers", "all": is_all, "peers": [
-                {"name": peer.name, "key": peer.key, "at": [[host, port] for host, port in peer.addresses]}
+                {"name": peer.name, "key": peer.key, "at": [[host, port] for host, port in peer.addresses],
+                 "standby": peer.standby}
                 for peer in peers]}
         case Macs(macs, is_fresh):
             return {"t": "macs", "fresh": is_fresh, "macs": [[mac, name] for mac, name in macs]}
@@ -181,7 +182,8 @@ def _peer(row: object) -> PeerConfig:
     values = expect_map(row, "a peer")
     places = expect_list(values.get("at"), "addresses", most=64)
     return PeerConfig(expect_str(values.get("name"), "a name"),
-                      Key(expect_bytes(values.get("key"), "a key", size=KEY_BYTES)), tuple(map(_address, places)))
+                      Key(expect_bytes(values.get("key"), "a key", size=KEY_BYTES)), tuple(map(_address, places)),
+                      values.get("standby") is True)
 
 
 def _address(row: object) -> Address:

@@ -17,6 +17,8 @@ class PeerConfig:
     key: Key
     addresses: tuple[Address, ...]
     """Where it may be; it is taken to be where it was last heard from."""
+    standby: bool = False
+    """It only helps to reach others, or is helped: no frames go to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,8 @@ class Outlet:
             self._send(target, plain, now)
             return
         for peer in list(self._core.peers.values()):
-            self._send(peer, plain, now)
+            if not peer.config.standby:
+                self._send(peer, plain, now)
 
     def _send(self, peer: Peer, plain: memoryview, now: float) -> None:
         inbox, address = peer.current, peer.address
