@@ -26,7 +26,7 @@ from weave.wire import (
     unpack,
 )
 
-VERSION = 1
+VERSION = 2
 """Of this protocol and of what the process does; a router replaces a sleeve of another one."""
 PREFIX_BYTES = 4
 MACS_PER_MESSAGE = 4096

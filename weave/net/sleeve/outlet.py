@@ -54,6 +54,10 @@ class Outlet:
         self._tap = tap
         self._plain = memoryview(bytearray(_PLAIN_MOST + _FRAME_MOST + RECORD_HEAD))
         self._first = self._plain[RECORD_HEAD:]
+        self._is_quiet = True
+        """Whether no two frames waited when we last looked."""
+        self._lately: Place | None = None
+        """Where the last small unit went."""
         self._ring: list[Slot] = []
         self._turn = 0
         self.kept: dict[tuple[int, int], Slot] = {}
@@ -61,11 +65,13 @@ class Outlet:
         self._small: deque[bytes] = deque(maxlen=limits.RESEND_SMALL)
         """Units of one datagram; the newest are the ones that are asked for."""
 
-    def pump(self, now: float) -> bool:
-        """Send what waits, up to a burst; say whether more may wait."""
+    def pump(self, now: float) -> None:
+        """Send what waits, up to a burst."""
         plain, tap, peers, macs, readv = self._plain, self._tap, self._peers, self.macs, os.readv
-        filled, target, units = 0, EVERYBODY, 0
+        filled, target, units, frames = 0, EVERYBODY, 0, 0
         room = self._first
+        # where frames come one by one, the first does not wait for a look whether there is another
+        enough = 0 if self._is_quiet else limits.AGGREGATE
         while units < limits.BURST:
             try:
                 octets = readv(tap, (room,))
@@ -74,6 +80,7 @@ class Outlet:
             except OSError as exc:
                 raise EnvironmentFailure(f"cannot read frames: {exc.strerror}; the router makes the device anew "
                                          "and starts the sleeve again") from exc
+            frames += 1
             owner = macs.get(_mac(plain, filled + _MAC_AT)[0])
             wanted = EVERYBODY if owner is None else peers.get(owner)
             _record_length(plain, filled, octets)
@@ -84,14 +91,14 @@ class Outlet:
                 plain[:end - filled] = plain[filled:end]
                 end -= filled
             target, filled = wanted, end
-            if filled < limits.AGGREGATE:
+            if filled < enough:
                 room = plain[filled + RECORD_HEAD:]
                 continue
             self._dispatch(target, plain[:filled], now)
-            units, filled, room = units + 1, 0, self._first
+            units, filled, room, enough = units + 1, 0, self._first, limits.AGGREGATE
+        self._is_quiet = frames < 2
         if filled:
             self._dispatch(target, plain[:filled], now)
-        return units >= limits.BURST
 
     def resend(self, wish: Resend) -> None:
         """Send again what a peer lacks, where it is still kept."""
@@ -110,9 +117,12 @@ class Outlet:
             self._core.send(wish.peer, small, wish.address)
 
     def rehearse(self, peer: Peer, unit: memoryview, now: float) -> bytes:
-        """Do what a small unit takes, for a peer that is reached through nobody; return the datagram."""
+        """Do what a small unit takes, for a peer that is reached through nobody; return the datagram, unsent."""
         self._send(peer, unit, now)
-        return self._small.pop()
+        datagram = self._small.pop()
+        if self._lately is not None:
+            self._lately.probe(datagram)
+        return datagram
 
     def _send_again(self, slot: Slot, missing: int, wish: Resend) -> None:
         place = self._places.get(wish.address) or self._sockets.place(wish.address)
@@ -156,6 +166,7 @@ class Outlet:
             self._core.send(peer, datagram, address)
         else:
             place.send(datagram)
+            self._lately = place
         self._small.append(datagram)
 
     def _send_large(self, peer: Peer, session: Session, plain: memoryview, place: Place | None, address: Address,

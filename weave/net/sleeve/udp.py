@@ -5,6 +5,7 @@ import logging
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 
 from weave.addresses import IPAddress
@@ -18,6 +19,7 @@ log = logging.getLogger("weave.sleeve")
 
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE = 10, 23, 3
+_MSG_PROBE = 0x10
 _PLACES_KEPT = 4096
 _NAME_BYTES: dict[int, int] = {socket.AF_INET: 16, socket.AF_INET6: 28}
 
@@ -39,6 +41,11 @@ class Place:
             self._sock.sendto(datagram, self._address)
         except OSError as exc:
             log.debug("datagram not sent", extra=fields(address=self._address, reason=exc.strerror))
+
+    def probe(self, datagram: bytes) -> None:
+        """Do what sending takes but for the sending: the kernel looks for the way and leaves it at that."""
+        with suppress(OSError):
+            self._sock.sendto(datagram, _MSG_PROBE, self._address)
 
 
 class Sockets:
