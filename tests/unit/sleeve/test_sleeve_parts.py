@@ -170,7 +170,7 @@ def test_units_wait_for_an_earlier_one_and_go_in_order() -> None:
     assert order.release(1, 0.001) == []
     order.hold(1, b"1", 0.002, 0.0)
     assert order.release(None, 0.002) == [b"1", b"2", b"3"]
-    assert not order
+    assert not order.waiting
 
 
 def test_no_unit_waits_for_ever_nor_do_too_many() -> None:

@@ -128,8 +128,13 @@ class SleeveCore:
 
     def opened(self, inbox: Inbox, counter: int, before: int, address: Address, now: float) -> None:
         """Take note that the shell authenticated a unit when `before` was the highest counter."""
+        peer = inbox.peer
+        peer.frames_at = now
+        if counter == before + 1 and inbox is peer.current and address == peer.address:
+            # nearly all are like this
+            peer.heard_at, peer.doubt_since = now, None
+            return
         inbox.recovery.arrived(counter, before, now)
-        inbox.peer.frames_at = now
         if counter > before + 1:
             self.lacking[inbox.session.local] = inbox
         self._heard(inbox, address, now, is_newest=counter > before)
@@ -170,7 +175,7 @@ class SleeveCore:
     def recover(self, now: float) -> None:
         """Ask for what is missing and due; cheap, for after every burst."""
         for number, inbox in list(self.lacking.items()):
-            if (inbox.recovery.is_idle and not inbox.order) or number not in self.inboxes:
+            if (inbox.recovery.is_idle and not inbox.order.waiting) or number not in self.inboxes:
                 del self.lacking[number]
                 continue
             lacks = inbox.recovery.due(now, inbox.peer.quality.rtt_s or 0.0)

@@ -117,6 +117,10 @@ BURST = 16
 """Units in one direction before the other has its turn."""
 LAYOUT_MISSES = 8
 """Datagrams of another size in a row until the receiving buffers are laid out for it."""
+SINGLES = 8
+"""Datagrams that came singly, one after another, until we no longer count on the kernel to join them."""
+WARM_FOR_S = 0.01
+"""How soon the next frame must be about to come for its way to be kept warm."""
 RESTART_S = 0.1
 RESTART_MOST_S = 5.0
 HELLO_DEADLINE_S = 5.0

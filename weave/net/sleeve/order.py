@@ -10,25 +10,22 @@ from weave.net.sleeve import limits
 class Order:
     """The units of one session that wait for an earlier one."""
 
-    __slots__ = ("_octets", "_waiting", "passed", "until")
+    __slots__ = ("_octets", "passed", "until", "waiting")
 
     def __init__(self) -> None:
         self.until = float("inf")
         """When everything that waits is let go, come what may."""
         self.passed = -1
         """Up to this counter nothing is waited for any more: it took too long."""
-        self._waiting: dict[int, bytes] = {}
+        self.waiting: dict[int, bytes] = {}
+        """What waits, by counter."""
         self._octets = 0
-
-    def __bool__(self) -> bool:
-        """Say whether anything waits."""
-        return bool(self._waiting)
 
     def hold(self, counter: int, plain: bytes, now: float, rtt_s: float) -> None:
         """Have a unit wait."""
-        if not self._waiting:
+        if not self.waiting:
             self.until = now + min(limits.HOLD_MOST_S, limits.HOLD_S + 1.5 * rtt_s)
-        self._waiting[counter] = plain
+        self.waiting[counter] = plain
         self._octets += len(plain)
         if self._octets > limits.HOLD_BYTES:
             self.until = now
@@ -36,13 +33,13 @@ class Order:
     def release(self, oldest_missing: int | None, now: float) -> list[bytes]:
         """Return what need not wait any more, in order, given the lowest counter that may still come."""
         is_over = now >= self.until
-        ready = [counter for counter in sorted(self._waiting)
+        ready = [counter for counter in sorted(self.waiting)
                  if is_over or oldest_missing is None or counter < oldest_missing]
         if is_over and ready:
             self.passed = ready[-1]
-        released = [self._waiting.pop(counter) for counter in ready]
+        released = [self.waiting.pop(counter) for counter in ready]
         self._octets -= sum(map(len, released))
-        if not self._waiting:
+        if not self.waiting:
             self.until = float("inf")
         elif released:
             self.until = max(self.until, now + limits.HOLD_S)

@@ -1,13 +1,13 @@
 """Frames from the bridge to peers: read, pack, seal once, send as fragments. Hot.
 
 A unit is what was read at once for one peer: one frame of up to 64 KiB, or small ones up to `AGGREGATE`. Each lies in
-it as `length (u32) · virtio header · frame`. Sealed units stay in a ring until their slot is needed again, so that what
-got lost on the way is sent a second time.
+it as `length (u32) · virtio header · frame`. Sealed units are kept until their place is needed again, so that what got
+lost on the way is sent a second time.
 """
 
 import errno
 import os
-from collections import Counter
+from collections import Counter, deque
 from struct import Struct
 
 from weave.errors import EnvironmentFailure
@@ -16,16 +16,28 @@ from weave.net.sleeve.buffers import Slot
 from weave.net.sleeve.core import SleeveCore
 from weave.net.sleeve.model import Resend
 from weave.net.sleeve.peer import Peer
-from weave.net.sleeve.session import data_nonce
-from weave.net.sleeve.udp import Sockets
-from weave.net.sleeve.wire import HEADER_BYTES, TAG_BYTES, helper_of
+from weave.net.sleeve.session import DATA, NONCE, Session
+from weave.net.sleeve.udp import Place, Sockets
+from weave.net.sleeve.wire import (
+    HEADER,
+    HEADER_BYTES,
+    RECORD_HEAD,
+    RECORD_LENGTH,
+    TAG_BYTES,
+    Address,
+    Kind,
+    helper_of,
+)
 
-LENGTH = Struct("<I")
-RECORD_HEAD = LENGTH.size
 _MAC_AT = RECORD_HEAD + limits.TAP_HEADER
 _FRAME_MOST = 65_600
 _PLAIN_MOST = limits.MAX_UNIT - TAG_BYTES
 EVERYBODY = None
+_FRAGMENT = int(Kind.DATA)
+_mac = Struct("6s").unpack_from
+_record_length = RECORD_LENGTH.pack_into
+_header = HEADER.pack
+_nonce = NONCE.pack
 
 
 class Outlet:
@@ -36,29 +48,42 @@ class Outlet:
         """Which peer a MAC is behind."""
         self.counters: Counter[str] = Counter()
         self._core = core
+        self._peers = core.peers
         self._sockets = sockets
+        self._places = sockets.places
         self._tap = tap
         self._plain = memoryview(bytearray(_PLAIN_MOST + _FRAME_MOST + RECORD_HEAD))
+        self._first = self._plain[RECORD_HEAD:]
+        self._is_quiet = True
+        """Whether no two frames waited when we last looked."""
+        self._lately: Place | None = None
+        """Where the last small unit went."""
         self._ring: list[Slot] = []
         self._turn = 0
-        self._kept: dict[tuple[int, int], Slot] = {}
-        self._small: dict[tuple[int, int], bytes] = {}
+        self.kept: dict[tuple[int, int], Slot] = {}
+        """Large units by receiver and counter."""
+        self._small: deque[bytes] = deque(maxlen=limits.RESEND_SMALL)
+        """Units of one datagram; the newest are the ones that are asked for."""
 
-    def pump(self, now: float) -> bool:
-        """Send what waits, up to a burst; say whether more may wait."""
-        plain, peers, macs = self._plain, self._core.peers, self.macs
-        filled, target, units = 0, EVERYBODY, 0
+    def pump(self, now: float) -> None:
+        """Send what waits, up to a burst."""
+        plain, tap, peers, macs, readv = self._plain, self._tap, self._peers, self.macs, os.readv
+        filled, target, units, frames = 0, EVERYBODY, 0, 0
+        room = self._first
+        # where frames come one by one, the first does not wait for a look whether there is another
+        enough = 0 if self._is_quiet else limits.AGGREGATE
         while units < limits.BURST:
             try:
-                octets = os.readv(self._tap, (plain[filled + RECORD_HEAD:],))
+                octets = readv(tap, (room,))
             except BlockingIOError:
                 break
             except OSError as exc:
                 raise EnvironmentFailure(f"cannot read frames: {exc.strerror}; the router makes the device anew "
                                          "and starts the sleeve again") from exc
-            owner = macs.get(bytes(plain[filled + _MAC_AT:filled + _MAC_AT + 6]))
+            frames += 1
+            owner = macs.get(_mac(plain, filled + _MAC_AT)[0])
             wanted = EVERYBODY if owner is None else peers.get(owner)
-            LENGTH.pack_into(plain, filled, octets)
+            _record_length(plain, filled, octets)
             end = filled + RECORD_HEAD + octets
             if filled and (wanted is not target or end > _PLAIN_MOST):
                 self._dispatch(target, plain[:filled], now)
@@ -66,39 +91,53 @@ class Outlet:
                 plain[:end - filled] = plain[filled:end]
                 end -= filled
             target, filled = wanted, end
-            if filled >= limits.AGGREGATE:
-                self._dispatch(target, plain[:filled], now)
-                units, filled = units + 1, 0
+            if filled < enough:
+                room = plain[filled + RECORD_HEAD:]
+                continue
+            self._dispatch(target, plain[:filled], now)
+            units, filled, room, enough = units + 1, 0, self._first, limits.AGGREGATE
+        self._is_quiet = frames < 2
         if filled:
             self._dispatch(target, plain[:filled], now)
-        return units >= limits.BURST
 
     def resend(self, wish: Resend) -> None:
         """Send again what a peer lacks, where it is still kept."""
-        found = None if helper_of(wish.address) is not None else self._sockets.name(wish.address)
         for lack in wish.lacks:
-            key = wish.receiver, lack.counter
-            small, slot = self._small.get(key), self._kept.get(key)
-            if small is not None:
+            slot = self.kept.get((wish.receiver, lack.counter))
+            if slot is not None:
                 self.counters["units sent again"] += 1
-                self._core.send(wish.peer, small, wish.address)
+                self._send_again(slot, lack.missing, wish)
                 continue
-            if slot is None:
+            header = _header(_FRAGMENT, 1, 0, wish.receiver, lack.counter)
+            small = next((datagram for datagram in reversed(self._small) if datagram.startswith(header)), None)
+            if small is None:
                 self.counters["asked for too late"] += 1
                 continue
             self.counters["units sent again"] += 1
-            if not lack.missing and found is not None:
-                slot.send(*found)
-                continue
-            for index in range(slot.total):
-                if not lack.missing or lack.missing >> index & 1:
-                    self._core.send(wish.peer, slot.fragment(index), wish.address)
+            self._core.send(wish.peer, small, wish.address)
+
+    def rehearse(self, peer: Peer, unit: memoryview, now: float) -> bytes:
+        """Do what a small unit takes, for a peer that is reached through nobody; return the datagram, unsent."""
+        self._send(peer, unit, now)
+        datagram = self._small.pop()
+        if self._lately is not None:
+            self._lately.probe(datagram)
+        return datagram
+
+    def _send_again(self, slot: Slot, missing: int, wish: Resend) -> None:
+        place = self._places.get(wish.address) or self._sockets.place(wish.address)
+        if not missing and place is not None:
+            slot.send(place.descriptor, place.name)
+            return
+        for index in range(slot.total):
+            if not missing or missing >> index & 1:
+                self._core.send(wish.peer, slot.fragment(index), wish.address)
 
     def _dispatch(self, target: Peer | None, plain: memoryview, now: float) -> None:
         if target is not EVERYBODY:
             self._send(target, plain, now)
             return
-        for peer in list(self._core.peers.values()):
+        for peer in list(self._peers.values()):
             if not peer.config.standby:
                 self._send(peer, plain, now)
 
@@ -107,43 +146,43 @@ class Outlet:
         if inbox is None or address is None:
             self.counters["frames for peers without a session"] += 1
             return
-        is_relayed = helper_of(address) is not None
-        found = None if is_relayed else self._sockets.name(address)
-        if found is None and not is_relayed:
+        place = self._places.get(address) or self._sockets.place(address)
+        if place is None and helper_of(address) is None:
             self.counters["frames for addresses of another family"] += 1
             return
-        session, size = inbox.session, peer.sizes.size
         peer.sent += len(plain)
-        octets = len(plain) + TAG_BYTES
-        counter = session.next_unit()
-        if octets + HEADER_BYTES <= size:
-            header = session.header(counter, 1)
-            datagram = header + session.sealer.encrypt(data_nonce(counter), plain, header)
-            if is_relayed:
-                self._core.send(peer, datagram, address)
-            else:
-                self._sockets.send(datagram, address)
-            self._keep_small((session.remote, counter), datagram)
+        if len(plain) + TAG_BYTES + HEADER_BYTES <= peer.sizes.size:
+            self._send_small(peer, inbox.session, plain, place, address)
         else:
-            slot = self._next_slot(size)
-            total = -(-octets // slot.room)
-            slot.fill(session.remote, counter, octets, total)
-            session.sealer.encrypt_into(data_nonce(counter), plain, slot.headers[:HEADER_BYTES],
-                                        slot.payload[:octets])
-            self._kept[session.remote, counter] = slot
-            if found is None:
-                for index in range(total):
-                    self._core.send(peer, slot.fragment(index), address)
-            elif error := slot.send(*found):
-                self._failed(peer, error, now)
+            self._send_large(peer, inbox.session, plain, place, address, now)
         if peer.spoke(now):
             self._core.schedule(peer, now)
 
-    def _keep_small(self, key: tuple[int, int], datagram: bytes) -> None:
-        """Keep a unit that is one datagram; the oldest goes."""
-        self._small[key] = datagram
-        if len(self._small) > limits.RESEND_SMALL:
-            del self._small[next(iter(self._small))]
+    def _send_small(self, peer: Peer, session: Session, plain: memoryview, place: Place | None,
+                    address: Address) -> None:
+        counter = session.next_unit()
+        header = _header(_FRAGMENT, 1, 0, session.remote, counter)
+        datagram = header + session.sealer.encrypt(_nonce(DATA, counter), plain, header)
+        if place is None:
+            self._core.send(peer, datagram, address)
+        else:
+            place.send(datagram)
+            self._lately = place
+        self._small.append(datagram)
+
+    def _send_large(self, peer: Peer, session: Session, plain: memoryview, place: Place | None, address: Address,
+                    now: float) -> None:
+        counter, octets = session.next_unit(), len(plain) + TAG_BYTES
+        slot = self._next_slot(peer.sizes.size)
+        slot.fill(session.remote, counter, octets, -(-octets // slot.room))
+        session.sealer.encrypt_into(_nonce(DATA, counter), plain, slot.headers[:HEADER_BYTES], slot.payload[:octets])
+        slot.key = session.remote, counter
+        self.kept[slot.key] = slot
+        if place is None:
+            for index in range(slot.total):
+                self._core.send(peer, slot.fragment(index), address)
+        elif error := slot.send(place.descriptor, place.name):
+            self._failed(peer, error, now)
 
     def _failed(self, peer: Peer, error: int, now: float) -> None:
         self.counters[f"units not sent: {os.strerror(error)}"] += 1
@@ -159,7 +198,7 @@ class Outlet:
         slot = self._ring[self._turn]
         self._turn = (self._turn + 1) % limits.RESEND_RING
         if slot.key is not None:
-            self._kept.pop(slot.key, None)
+            self.kept.pop(slot.key, None)
         if slot.size != size:
             slot.lay_out(size)
         return slot

@@ -144,12 +144,12 @@ class Peer:
         return True
 
     def spoke(self, now: float) -> bool:
-        """Note that frames were sent; say whether they are the first since we heard something."""
+        """Note that frames were sent; say whether the peer is to be looked at earlier than planned because of it."""
         self.frames_at = now
         if self.doubt_since is not None:
             return False
         self.doubt_since = now
-        return True
+        return now + limits.DOUBT_AFTER_S < self.scheduled_at
 
     def probe_due(self, now: float) -> float:
         """Return when the next probe should be sent; it is asked for after anything happened."""

@@ -34,11 +34,14 @@ from weave.net.sleeve.model import Notice, PeerConfig, Resend, Send
 from weave.net.sleeve.outlet import Outlet
 from weave.net.sleeve.station import Station
 from weave.net.sleeve.udp import Sockets
+from weave.net.sleeve.warmth import Warmth
 from weave.noise.keys import KeyPair
 
 log = logging.getLogger("weave.sleeve")
 
 _LONGEST_SLEEP_S = 30.0
+_FLUSH_S = 0.01
+"""Until more is said to a router that does not listen."""
 
 
 class Process:
@@ -48,8 +51,9 @@ class Process:
         self._most = most
         self._station = Station(socket, self._hello)
         self._sockets = Sockets(listen, port)
-        self._tap = tap.attach(device)
+        self._tap, self._takes_large_udp = tap.attach(device)
         self._poll = select.poll()
+        self._warmth = Warmth()
         self._core: SleeveCore | None = None
         self._static = b""
         self._outlet: Outlet | None = None
@@ -58,6 +62,8 @@ class Process:
         self._macs: dict[bytes, str] = {}
         self._news = False
         self._told_at = 0.0
+        self._attend_at = 0.0
+        """When routers are attended to next, even if they say nothing."""
         self._alone_since = time.monotonic()
         self._running = True
         for descriptor in (self._station.fileno(), self._tap, *self._udp()):
@@ -65,61 +71,87 @@ class Process:
 
     def run(self) -> None:
         """Serve until told to end, or until no router came for a long time."""
+        clock, wait, warmth = time.monotonic, self._poll.poll, self._warmth
         while self._running:
-            now = time.monotonic()
-            ready = dict(self._poll.poll(self._timeout_ms(now)))
-            now = time.monotonic()
-            self._serve_routers(ready, now)
-            if self._core is not None:
-                self._pump(self._core, ready, now)
-                self._carry_out(self._core)
-            self._report(now)
+            now = clock()
+            ready = wait(1 if warmth.is_wanted(now) else self._timeout_ms(now))
+            now = clock()
+            self._turn(ready, now)
+            if not ready and warmth.is_wanted(now):
+                self._rehearse(now)
         self._close()
+
+    def _turn(self, ready: list[tuple[int, int]], now: float) -> None:
+        """Do what is to be done, frames first."""
+        core, outlet = self._core, self._outlet
+        has_news = now >= self._attend_at
+        for descriptor, _ in ready:
+            inlet = self._inlets.get(descriptor)
+            if inlet is not None:
+                inlet.pump(now)
+            elif descriptor != self._tap:
+                has_news = True
+        if core is not None and outlet is not None:
+            if ready:
+                # what we deliver is often answered at once: that answer is here already
+                outlet.pump(now)
+                self._warmth.came(ready[0][0], now)
+            if core.deadline() <= now:
+                core.tick(now)
+                self._release(core, now)
+            for inlet in self._inlets.values():
+                if inlet.held_until <= now:
+                    inlet.let_go(now)
+            if core.effects:
+                self._carry_out(core, outlet)
+        if has_news or self._news:
+            self._attend(dict(ready), now)
 
     # -- frames -------------------------------------------------------------------------------------------------
 
-    def _pump(self, core: SleeveCore, ready: dict[int, int], now: float) -> None:
-        assert self._outlet is not None, "made with the core"
-        if self._tap in ready:
-            self._outlet.pump(now)
-        for descriptor, inlet in self._inlets.items():
-            if descriptor in ready:
-                inlet.pump(now)
-            if inlet.held_until <= now:
-                inlet.let_go(now)
-        if core.deadline() <= now:
-            core.tick(now)
-            self._release(core, now)
+    def _rehearse(self, now: float) -> None:
+        """Go the way of a frame while there is none."""
+        assert self._outlet is not None, "no frame came before it was made"
+        self._outlet.pump(now)
+        for inlet in self._inlets.values():
+            inlet.pump(now)
+            self._warmth.walk(self._outlet, inlet, now)
 
     def _release(self, core: SleeveCore, now: float) -> None:
         """Deliver units that waited for others long enough."""
         inlet = next(iter(self._inlets.values()))
         for inbox in core.lacking.values():
-            if inbox.order:
+            if inbox.order.waiting:
                 inlet.release(inbox, now)
 
-    def _carry_out(self, core: SleeveCore) -> None:
-        assert self._outlet is not None, "made with the core"
+    def _carry_out(self, core: SleeveCore, outlet: Outlet) -> None:
         effects, core.effects = core.effects, []
         for effect in effects:
             match effect:
                 case Send(datagram, address):
                     self._sockets.send(datagram, address)
                 case Resend():
-                    self._outlet.resend(effect)
+                    outlet.resend(effect)
                 case Notice(peer, event, address):
                     log.info("way to a peer", extra=fields(peer=peer, event=event, address=address))
                     self._news = True
 
     def _timeout_ms(self, now: float) -> int:
-        due = now + _LONGEST_SLEEP_S
+        due = self._attend_at
         if self._core is not None:
-            due = min(due, self._core.deadline(), *(inlet.held_until for inlet in self._inlets.values()))
-        if self._station.callers:
-            due = min(due, self._told_at + (0.0 if self._news else limits.STATUS_INTERVAL_S))
+            due = min(due, self._core.deadline())
+            for inlet in self._inlets.values():
+                due = min(due, inlet.held_until)
         return int((due - now) * 1000) + 1 if due > now else 0
 
     # -- routers ------------------------------------------------------------------------------------------------
+
+    def _attend(self, ready: dict[int, int], now: float) -> None:
+        """Hear routers and tell them; decide when to do so next."""
+        self._serve_routers(ready, now)
+        self._report(now)
+        wait = limits.STATUS_INTERVAL_S if self._station.callers else _LONGEST_SLEEP_S
+        self._attend_at = now + (_FLUSH_S if self._station.has_unsent else wait)
 
     def _serve_routers(self, ready: dict[int, int], now: float) -> None:
         self._station.flush()
@@ -170,7 +202,8 @@ class Process:
         core = self._core = SleeveCore(KeyPair.from_private(static), psks, os.urandom, self._most)
         outlet = self._outlet = Outlet(core, self._sockets, self._tap)
         outlet.macs = self._macs
-        self._inlets = {descriptor: Inlet(core, self._sockets, descriptor, self._tap, self._most)
+        self._inlets = {descriptor: Inlet(core, self._sockets, descriptor, self._tap, self._most,
+                                          merges=self._takes_large_udp)
                         for descriptor in self._udp()}
 
     def _hello(self) -> list[Message]:

@@ -14,7 +14,9 @@ from weave.net.sleeve.wire import Lack
 
 
 @dataclass(slots=True)
-class _Gap:
+class Gap:
+    """When a unit was found missing, and when it is asked for next."""
+
     noticed: float
     due: float
     asked: int = 0
@@ -30,48 +32,44 @@ class Recovery:
         """Units that were given up."""
         self._seen = seen
         self._reassembly = reassembly
-        self._gaps: dict[int, _Gap] = {}
+        self.gaps: dict[int, Gap] = {}
+        """The units that are missing before one that came, by counter."""
 
     @property
     def is_idle(self) -> bool:
         """Say whether nothing is missing."""
-        return not self._gaps and not self._reassembly.partial
-
-    @property
-    def has_gaps(self) -> bool:
-        """Say whether a unit is missing before one that came."""
-        return bool(self._gaps)
+        return not self.gaps and not self._reassembly.partial
 
     def oldest_above(self, counter: int) -> int | None:
         """Return the lowest counter above this one that may still come."""
-        return min((gap for gap in self._gaps if gap > counter), default=None)
+        return min((gap for gap in self.gaps if gap > counter), default=None)
 
     def arrived(self, counter: int, before: int, now: float) -> None:
         """Note that a unit was authenticated when `before` was the highest counter."""
-        if self._gaps:
-            self._gaps.pop(counter, None)
+        if self.gaps:
+            self.gaps.pop(counter, None)
         if counter <= before + 1:
             return
         first = max(before + 1, counter - limits.MAX_MISSING)
         self.lost += first - (before + 1)
         due = now + limits.NACK_DELAY_S
         for missing in range(first, counter):
-            self._gaps[missing] = _Gap(now, due)
-        while len(self._gaps) > limits.MAX_MISSING:
-            self._give_up(next(iter(self._gaps)))
+            self.gaps[missing] = Gap(now, due)
+        while len(self.gaps) > limits.MAX_MISSING:
+            self._give_up(next(iter(self.gaps)))
 
     def spoiled(self, counter: int, now: float) -> None:
         """Note that a unit was whole but did not authenticate: somebody put a fragment into it."""
         if counter < self._seen.highest:
-            self._gaps.setdefault(counter, _Gap(now, now))
+            self.gaps.setdefault(counter, Gap(now, now))
 
     def due(self, now: float, rtt_s: float) -> list[Lack]:
         """Return what to ask for now, at most one message full."""
         for counter, unit in self._reassembly.partial.items():
-            if counter not in self._gaps and now >= unit.began + limits.NACK_TAIL_S:
-                self._gaps[counter] = _Gap(now, now)
+            if counter not in self.gaps and now >= unit.began + limits.NACK_TAIL_S:
+                self.gaps[counter] = Gap(now, now)
         lacks: list[Lack] = []
-        for counter, gap in list(self._gaps.items()):
+        for counter, gap in list(self.gaps.items()):
             if gap.due > now:
                 continue
             if gap.asked >= limits.NACKS or now - gap.noticed > limits.NACK_GIVE_UP_S:
@@ -88,13 +86,13 @@ class Recovery:
 
     def deadline(self) -> float:
         """Return when `due` has something to say next."""
-        due = min((gap.due for gap in self._gaps.values()), default=float("inf"))
+        due = min((gap.due for gap in self.gaps.values()), default=float("inf"))
         for counter, unit in self._reassembly.partial.items():
-            if counter not in self._gaps:
+            if counter not in self.gaps:
                 due = min(due, unit.began + limits.NACK_TAIL_S)
         return due
 
     def _give_up(self, counter: int) -> None:
-        del self._gaps[counter]
+        del self.gaps[counter]
         self._reassembly.forget(counter)
         self.lost += 1

@@ -14,8 +14,9 @@ from weave.net.sleeve import limits
 from weave.net.sleeve.replay import ReplayWindow
 from weave.net.sleeve.wire import HEADER, HEADER_BYTES, TAG_BYTES, Kind, SleeveError
 
-_NONCE = Struct(">IQ")
-_DATA, _CONTROL = 0, 1
+NONCE = Struct(">IQ")
+DATA, _CONTROL = 0, 1
+"""Purposes: the first number of a nonce; the second is the counter."""
 
 
 class Session:
@@ -63,7 +64,7 @@ class Session:
         counter = self._control_sent
         self._control_sent += 1
         header = HEADER.pack(Kind.CONTROL, 1, 0, self.remote, counter)
-        return header + self.sealer.encrypt(_NONCE.pack(_CONTROL, counter), body, header)
+        return header + self.sealer.encrypt(NONCE.pack(_CONTROL, counter), body, header)
 
     def open_control(self, datagram: bytes) -> tuple[bytes, bool]:
         """Return what a control datagram holds and whether it is the newest so far; raise `SleeveError`."""
@@ -71,7 +72,7 @@ class Session:
         if not self.control_seen.is_new(counter):
             raise SleeveError("a control message came twice")
         try:
-            body = self.opener.decrypt(_NONCE.pack(_CONTROL, counter), datagram[HEADER_BYTES:],
+            body = self.opener.decrypt(NONCE.pack(_CONTROL, counter), datagram[HEADER_BYTES:],
                                        datagram[:HEADER_BYTES])
         except (InvalidTag, ValueError) as exc:
             raise SleeveError("a control message does not authenticate") from exc
@@ -101,7 +102,7 @@ class Session:
 
 def data_nonce(counter: int) -> bytes:
     """Return the nonce of a unit."""
-    return _NONCE.pack(_DATA, counter)
+    return NONCE.pack(DATA, counter)
 
 
 def unit_header(receiver: int, counter: int, total: int) -> bytes:

@@ -99,6 +99,11 @@ class Station:
                 gone.append(descriptor)
         return gone
 
+    @property
+    def has_unsent(self) -> bool:
+        """Say whether a router is yet to be told something."""
+        return any(caller.unsent for caller in self.callers.values())
+
     def flush(self) -> None:
         """Send what could not be sent before."""
         for caller in self.callers.values():

@@ -35,8 +35,11 @@ def make(name: str) -> None:
         os.close(descriptor)
 
 
-def attach(name: str) -> int:
-    """Return a descriptor that frames are read from and written to; one process at a time has the device."""
+def attach(name: str) -> tuple[int, bool]:
+    """Return a descriptor that frames are read from and written to, and whether large UDP frames are among them.
+
+    One process at a time has the device.
+    """
     descriptor = _open(name)
     fcntl.ioctl(descriptor, _TUNSETVNETHDRSZ, struct.pack("i", TAP_HEADER))
     for offloads in _OFFLOADS:
@@ -44,7 +47,7 @@ def attach(name: str) -> int:
             fcntl.ioctl(descriptor, _TUNSETOFFLOAD, offloads)
         except OSError:
             continue
-        return descriptor
+        return descriptor, bool(offloads & _USO4)
     os.close(descriptor)
     raise EnvironmentFailure(f"the kernel hands out no large frames on {name}; Linux 4.18 or newer is needed")
 

@@ -5,6 +5,7 @@ import logging
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 
 from weave.addresses import IPAddress
@@ -12,13 +13,39 @@ from weave.errors import EnvironmentFailure
 from weave.logs import fields
 from weave.net.sleeve import limits
 from weave.net.sleeve.buffers import SOL_UDP, UDP_GRO, Name
-from weave.net.sleeve.wire import Address, host
+from weave.net.sleeve.wire import Address, helper_of, host
 
 log = logging.getLogger("weave.sleeve")
 
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE = 10, 23, 3
-_NAMES_KEPT = 4096
+_MSG_PROBE = 0x10
+_PLACES_KEPT = 4096
+_NAME_BYTES: dict[int, int] = {socket.AF_INET: 16, socket.AF_INET6: 28}
+
+
+class Place:
+    """Where a peer is, as the calls that send want it."""
+
+    __slots__ = ("_address", "_sock", "descriptor", "name")
+
+    def __init__(self, sock: socket.socket, address: Address) -> None:
+        self.descriptor = sock.fileno()
+        self.name = Name(pack_address(address))
+        self._sock = sock
+        self._address = address
+
+    def send(self, datagram: bytes) -> None:
+        """Send one datagram; one that cannot be sent is lost, as it could be on its way."""
+        try:
+            self._sock.sendto(datagram, self._address)
+        except OSError as exc:
+            log.debug("datagram not sent", extra=fields(address=self._address, reason=exc.strerror))
+
+    def probe(self, datagram: bytes) -> None:
+        """Do what sending takes but for the sending: the kernel looks for the way and leaves it at that."""
+        with suppress(OSError):
+            self._sock.sendto(datagram, _MSG_PROBE, self._address)
 
 
 class Sockets:
@@ -37,42 +64,41 @@ class Sockets:
                     continue
                 raise EnvironmentFailure(f"cannot receive at UDP port {port}: {exc.strerror}; is another router or "
                                          "sleeve in this network namespace?") from exc
-        self._names: dict[Address, tuple[int, Name]] = {}
+        self.places: dict[Address, Place] = {}
+        """Those known so far; `place` makes the others."""
         self._addresses: dict[bytes, Address] = {}
 
-    def name(self, address: Address) -> tuple[int, Name] | None:
-        """Return socket and kernel's form of an address; None where we have no such family."""
-        found = self._names.get(address)
-        if found is not None:
+    def place(self, address: Address) -> Place | None:
+        """Return where to send for an address; None where it is none of the network's, or we have no such family."""
+        found = self.places.get(address)
+        if found is not None or helper_of(address) is not None:
             return found
-        raw = pack_address(address)
-        family = struct.unpack_from("=H", raw)[0]
-        sock = self.by_family.get(family)
+        sock = self.by_family.get(socket.AF_INET if host(address).version == 4 else socket.AF_INET6)
         if sock is None:
             return None
-        if len(self._names) >= _NAMES_KEPT:
-            self._names.clear()
-        found = self._names[address] = sock.fileno(), Name(raw)
+        if len(self.places) >= _PLACES_KEPT:
+            self.places.clear()
+        found = self.places[address] = Place(sock, address)
         return found
 
     def address(self, raw: bytes) -> Address:
         """Return what the kernel's form says."""
         found = self._addresses.get(raw)
         if found is None:
-            if len(self._addresses) >= _NAMES_KEPT:
+            if len(self._addresses) >= _PLACES_KEPT:
                 self._addresses.clear()
             found = self._addresses[raw] = unpack_address(raw)
         return found
 
     def send(self, datagram: bytes, address: Address) -> None:
-        """Send one datagram; one that cannot be sent is lost, as it could be on its way."""
-        sock = self.by_family.get(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
-        if sock is None:
-            return
-        try:
-            sock.sendto(datagram, address)
-        except OSError as exc:
-            log.debug("datagram not sent", extra=fields(address=address, reason=exc.strerror))
+        """Send one datagram, where there is a way."""
+        place = self.places.get(address) or self.place(address)
+        if place is not None:
+            place.send(datagram)
+
+    def name_bytes(self, descriptor: int) -> int:
+        """Return how long an address is in the kernel's form, at one of the sockets."""
+        return _NAME_BYTES[next(family for family, sock in self.by_family.items() if sock.fileno() == descriptor)]
 
     def close(self) -> None:
         """Close the sockets."""

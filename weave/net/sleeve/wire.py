@@ -11,7 +11,7 @@ control datagram begins with one octet that says what it is; padding behind it i
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2s
@@ -58,7 +58,10 @@ RELAY_HEAD = Struct("<BB2x8s8s")
 RELAY_BYTES = RELAY_HEAD.size
 SHORT_BYTES = 8
 _VIA = "~"
+BROKEN = "a unit ends within a record"
 COOKIE_HEAD = Struct("<B3xI12s32s")
+RECORD_LENGTH = Struct("<I")
+RECORD_HEAD = RECORD_LENGTH.size
 TAG_BYTES = 16
 """Of AES-GCM and of our own keyed tags alike."""
 KEY_BYTES = 32
@@ -66,6 +69,7 @@ NOISE_1_BYTES = 96
 NOISE_2_BYTES = 48
 INITIATION_BYTES = INITIATION_HEAD.size + NOISE_1_BYTES + 2 * TAG_BYTES
 RESPONSE_BYTES = RESPONSE_HEAD.size + NOISE_2_BYTES + TAG_BYTES
+_record_length = RECORD_LENGTH.unpack_from
 _PROBE = Struct("<BxHIQ")
 _ECHO = Struct("<BxHI16sH")
 _NACK_ITEM = Struct("<QB")
@@ -191,6 +195,24 @@ def host(address: Address) -> IPAddress:
     """Return the host of an address; an IPv4 one that an IPv6 socket wrote as mapped is an IPv4 one."""
     found = ip_address(address[0].partition("%")[0])
     return getattr(found, "ipv4_mapped", None) or found
+
+
+def records(unit: memoryview) -> Iterator[memoryview]:
+    """Yield the frames of a unit, each with its virtio header; raise `SleeveError` where a record is not whole."""
+    at, end = 0, len(unit)
+    while at < end:
+        begin, at = at + RECORD_HEAD, record_end(unit, at)
+        yield unit[begin:at]
+
+
+def record_end(unit: memoryview, at: int) -> int:
+    """Return where a record ends; raise `SleeveError` where that is not in the unit."""
+    end = at + RECORD_HEAD
+    if end <= len(unit):
+        end += _record_length(unit, at)[0]
+    if end > len(unit):
+        raise SleeveError(BROKEN)
+    return end
 
 
 def fragments_of(octets: int, size: int) -> int:
