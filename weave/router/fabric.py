@@ -143,12 +143,15 @@ class Fabric:
         task_status.started()
         while True:
             self._stale = trio.Event()
-            due = min(self._inheritance.deadline(), self.mtu.deadline(), self._multicast.groups.deadline(),
-                      self._standby.deadline())
-            wait_s = due - trio.current_time() if await self._program() else RETRY_S
+            wait_s = self._deadline() - trio.current_time() if await self._program() else RETRY_S
             with trio.move_on_after(max(0.0, wait_s)):
                 await self._stale.wait()
                 await trio.sleep(PROGRAM_INTERVAL_S)
+
+    def _deadline(self) -> float:
+        """Return when something is to be programmed though nobody told of a change."""
+        return min(self._inheritance.deadline(), self.mtu.deadline(), self._multicast.groups.deadline(),
+                   self._standby.deadline())
 
     async def tend(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look at the kernel when it tells of damage, and now and then, and put back what somebody else changed."""
