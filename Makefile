@@ -19,7 +19,7 @@ test-vm: setup   ## WireGuard and ESP under a stock kernel, in an emulator (TEST
 	@$(PY) -m tests.vm
 
 test-kubernetes: setup  ## a real cluster with our manifests (needs root, and a testbed beside the project)
-	@$(PY) -m pytest tests/kubernetes --timeout=900 --timeout-method=thread
+	@$(PY) -m pytest tests/kubernetes --timeout=900 --timeout-method=thread $(SCENARIOS)
 
 lint: setup      ## style, types, import rules
 	@$(PY) -m ruff check .

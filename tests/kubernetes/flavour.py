@@ -64,6 +64,7 @@ def _has_ipvs() -> bool:
     return Path("/proc/net/ip_vs").exists()
 
 
-def flavoured(flavour: Flavour) -> pytest.MarkDecorator:
+def flavoured(flavour: Flavour) -> list[pytest.MarkDecorator]:
     """Have the tests of a module run in a cluster of this flavour."""
-    return pytest.mark.parametrize("flavour", [flavour], indirect=True, ids=[flavour.name], scope="session")
+    return [pytest.mark.variant,
+            pytest.mark.parametrize("flavour", [flavour], indirect=True, ids=[flavour.name], scope="session")]

@@ -25,7 +25,7 @@ NODE = "n3"
 WEAVE = str(ROOT / ".venv" / "bin" / "weave")
 ACCOUNT = "/var/lib/weave/account"
 RETURN_S = 150.0
-STILL = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "still", "labels": {"app": "web", "kind": "still"}},
+STILL = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "still", "labels": {"app": "still"}},
          "spec": {"terminationGracePeriodSeconds": 0, "containers": [{
              "name": "c", "image": IMAGE, "command": SERVE, "ports": [{"containerPort": HTTP, "name": "http"}]}]}}
 
@@ -74,7 +74,7 @@ def still(workload: Workload) -> Iterator[Workload]:
     cluster.apply(pod("red", "n1", SERVE, labels="{color: red, kind: color}")
                   + pod("blue", "n2", SERVE, labels="{color: blue, kind: color}"))
     workload.ready_pods("kind=color", 2)
-    workload.ready_pods("kind=still", 1)
+    workload.ready_pods("app=still", 1)
     keep_account(cluster)
     yield workload
     (static_pods(cluster) / "still.yaml").unlink()
@@ -108,7 +108,7 @@ def connects(cluster: Cluster, node: str, source: str, address: str) -> bool:
 
 def test_a_node_reboots_while_there_is_no_api_server(still: Workload) -> None:
     cluster = still.cluster
-    cluster.apply(DENY_ALL + "---" + ALLOW_RED)
+    cluster.apply(DENY_ALL + "---" + ALLOW_RED.replace("app: web", "app: still"))
     before, old = status(cluster, NODE), address_of_still(cluster)
     becomes(cluster, "red", old, is_open=True)
     becomes(cluster, "blue", old, is_open=False)

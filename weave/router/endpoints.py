@@ -5,7 +5,10 @@ value  map {"a": addresses with prefix length, "c": container, "i": interface, "
        unknown keys are skipped
 """
 
-from weave.addresses import IPInterface, parse_interface
+from collections.abc import Container, Iterable
+from dataclasses import replace
+
+from weave.addresses import IPAddress, IPInterface, parse_interface
 from weave.errors import LocalError
 from weave.labels import MAX_LABELS, check_labels
 from weave.names import PeerName
@@ -17,6 +20,27 @@ MAC_BYTES = 6
 MAX_ADDRESSES = 64
 MAX_CONTAINER = 255
 MAX_INTERFACE = 15
+
+
+def choose(claims: Iterable[Endpoint], reachable: Container[PeerName]) -> tuple[list[Endpoint], int]:
+    """Return the endpoints that count, one for each MAC, sorted by MAC, and how many claims of a MAC were refused.
+
+    Reachable peers are believed before others. An address of theirs is no longer that of a peer which is unreachable:
+    its space may have been taken over, and given away again.
+    """
+    chosen: dict[str, Endpoint] = {}
+    taken: set[IPAddress] = set()
+    refused = 0
+    for claim in sorted(claims, key=lambda claim: (claim.peer not in reachable, str(claim.peer), claim.mac)):
+        if claim.mac in chosen:
+            refused += chosen[claim.mac].peer != claim.peer
+        elif claim.peer in reachable:
+            chosen[claim.mac] = claim
+            taken.update(address.ip for address in claim.addresses)
+        else:
+            left = tuple(address for address in claim.addresses if address.ip not in taken)
+            chosen[claim.mac] = claim if left == claim.addresses else replace(claim, addresses=left)
+    return [chosen[mac] for mac in sorted(chosen)], refused
 
 
 def encode_endpoint(endpoint: Endpoint) -> tuple[bytes, bytes]:

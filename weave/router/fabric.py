@@ -41,7 +41,7 @@ from weave.net import (
     read_claim,
     read_features,
 )
-from weave.router.endpoints import decode_endpoint
+from weave.router.endpoints import choose, decode_endpoint
 from weave.router.inheritance import Inheritance
 from weave.router.multicast import Multicast
 from weave.router.standby import KIND as STANDBY_KIND
@@ -110,14 +110,9 @@ class Fabric:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the remote endpoints, one for each MAC, sorted by MAC; a reachable peer's claim wins."""
-        reachable = self._mesh.core.reachable()
-        chosen: dict[str, Endpoint] = {}
-        by_trust = sorted(self._remote.items(), key=lambda item: (item[0][0] not in reachable, item[0]))
-        for (owner, _), endpoint in by_trust:
-            chosen.setdefault(endpoint.mac, endpoint)
-            if chosen[endpoint.mac].peer != owner:
-                self.refused["MAC announced by two peers"] += 1
-        return [chosen[mac] for mac in sorted(chosen)]
+        chosen, refused = choose(self._remote.values(), self._mesh.core.reachable())
+        self.refused["MAC announced by two peers"] += refused
+        return chosen
 
     def endpoints_changed(self, changes: Sequence[ChannelChange]) -> None:
         """Take in what peers announce; bad announcements are refused and counted."""

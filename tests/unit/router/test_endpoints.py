@@ -1,5 +1,7 @@
 """Endpoints in gossip: what we announce is what others read, and nonsense is refused."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from weave.addresses import parse_interface
 from weave.errors import RemoteError
 from weave.names import PeerName
 from weave.net import Endpoint
-from weave.router.endpoints import decode_endpoint, encode_endpoint
+from weave.router.endpoints import choose, decode_endpoint, encode_endpoint
 from weave.wire import pack
 
 OWNER = PeerName("02:00:00:00:00:01")
@@ -47,3 +49,21 @@ def test_a_decoder_raises_one_type(key, value):
         decode_endpoint(OWNER, key, value)
     except RemoteError:
         return
+
+
+def claimed(peer, mac, *addresses):
+    return replace(ENDPOINT, peer=PeerName(f"02:00:00:00:00:0{peer}"), mac=f"02:00:00:00:00:{mac}",
+                   addresses=tuple(map(parse_interface, addresses)))
+
+
+def test_an_address_of_a_reachable_peer_is_no_longer_that_of_one_that_is_gone():
+    gone, heir = claimed(1, "aa", "10.32.0.1/12", "10.32.0.2/12"), claimed(2, "bb", "10.32.0.1/12")
+    assert choose([gone, heir], {heir.peer}) == ([claimed(1, "aa", "10.32.0.2/12"), heir], 0)
+    assert choose([gone, heir], {gone.peer}) == ([gone, claimed(2, "bb")], 0)
+    assert choose([gone, heir], set()) == ([gone, heir], 0)
+
+
+def test_of_two_claims_of_a_mac_that_of_a_reachable_peer_counts():
+    gone, heir = claimed(1, "aa", "10.32.0.1/12"), claimed(2, "aa", "10.32.0.2/12")
+    assert choose([gone, heir], {heir.peer}) == ([heir], 1)
+    assert choose([gone, heir], set()) == ([gone], 1)
