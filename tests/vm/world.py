@@ -1,44 +1,33 @@
-"""Two hosts with one container each, as network namespaces of this kernel, and packets between them.
+"""What both stories need: commands, packets from container to container, and a capture of what is between the hosts.
 
-             switch (bridge `lan`, captured from the first packet to the last)
-             p1 │                       │ p2
-             u0 h1 192.0.2.1            h2 192.0.2.2 u0
-                 weave                   weave
-                  │                       │
-                 c1 10.32.0.1            c2 10.32.0.2
-
-A `Station` stands for the router of a host: it has the datapath and the encrypted links, and does of forwarding what a
-router does. The mesh is a queue. Where a link has no tunnel, a router would use the sleeve; here it has nothing, so
-that what arrives came through a tunnel.
+Each check prints `ok` or `not ok`, its name, and the seconds since the story began; what follows a failed one still
+runs.
 """
 
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from ipaddress import ip_address
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
-from weave.addresses import parse_interface
-from weave.names import PeerName
-from weave.net.crypt.candidates import Mode
-from weave.net.crypt.capability import KernelAbility
-from weave.net.crypt.effects import SecureLink
-from weave.net.crypt.peer import Counterpart
-from weave.net.crypt.service import CryptConfig, SecureLinks
-from weave.net.datapath import Datapath
-from weave.net.model import AttachRequest, DatapathConfig, Endpoint, Remote
+from weave.errors import WeaveError
 from weave.net.namespace import new_namespace, run_there
-from weave.noise.keys import KeyPair
 
 MARK = b"the quick brown fox jumps over the lazy dog"
 PORT = 5555
 INTERVAL_S = 0.1
-PASSWORD_KEY = b"k" * 32
-MAIL = 256
+MODULES = ("wireguard", "esp4", "esp6")
+FORBID = Path("/etc/modprobe.d/weave-vm.conf")
+STARTED_AT = time.monotonic()
+
+World = TypeVar("World")
 
 
 def run(*words: str, where: int | None = None, check: bool = True) -> str:
@@ -56,109 +45,15 @@ def namespace() -> int:
     return found
 
 
-class Station:
-    """One host."""
-
-    def __init__(self, number: int, switch: int, ability: KernelAbility) -> None:
-        self.number = number
-        self.ability = ability
-        self.peer = PeerName(f"02:00:00:00:00:{number:02x}")
-        self.static = KeyPair.from_private(bytes([number]) * 32)
-        self.address = ip_address(f"192.0.2.{number}")
-        self.host, self.container = namespace(), namespace()
-        self.life = 0
-        self.secure: SecureLinks | None = None
-        self.other: Station
-        self.endpoint: Endpoint | None = None
-        self._datapath: Datapath | None = None
-        self._stale = trio.Event()
-        self._mail_in, self._mail = trio.open_memory_channel[bytes](MAIL)
-        run("ip", "link", "add", f"p{number}", "up", "master", "lan", "type", "veth", "peer", "name", "u0",
-            "netns", f"/proc/{os.getpid()}/fd/{self.host}", where=switch)
-        run("ip", "link", "set", "u0", "up", where=self.host)
-        run("ip", "address", "add", f"{self.address}/24", "dev", "u0", where=self.host)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Have the router of this host up."""
-        self.life += 1
-        config = DatapathConfig(self.peer, sealing=self.ability.overhead)
-        async with Datapath.open(config, netns=self.host) as datapath:
-            self._datapath = datapath
-            crypt = CryptConfig(config, self.static, self.life, (PASSWORD_KEY,), datapath.mtu, datapath.underlay_mtu,
-                                self.ability)
-            async with SecureLinks.open(crypt, netns=self.host) as secure, trio.open_nursery() as nursery:
-                self.secure = secure
-                secure.on_send = lambda _peer, payload: self.other.deliver(payload)
-                secure.on_changed = self._changed
-                await nursery.start(secure.run)
-                nursery.start_soon(self._read_mail)
-                nursery.start_soon(self._program)
-                try:
-                    yield
-                finally:
-                    self.secure = None
-                    nursery.cancel_scope.cancel()
-
-    def _changed(self) -> None:
-        self._stale.set()
-
-    async def attach(self) -> None:
-        """Put the container on the bridge."""
-        assert self._datapath is not None
-        address = parse_interface(f"10.32.0.{self.number}/12")
-        made = await self._datapath.attach(AttachRequest(
-            f"c{self.number}", Path(f"/proc/{os.getpid()}/fd/{self.container}"), (address,)))
-        self.endpoint = Endpoint(made.mac, made.addresses, made.container, made.interface, self.peer)
-        self.other._stale.set()
-
-    def deliver(self, payload: bytes) -> None:
-        """Take a message about keys from the mesh; a router that is down hears nothing."""
-        with suppress(trio.WouldBlock):
-            if self.secure is not None:
-                self._mail_in.send_nowait(payload)
-
-    def link(self) -> SecureLink:
-        """Return how the tunnels to the other host stand."""
-        assert self.secure is not None
-        return self.secure.links()[self.other.peer]
-
-    def want(self) -> None:
-        """Have tunnels to the other host, as far as its router tells of itself."""
-        assert self.secure is not None
-        way = self.secure.way_to(self.other.address)
-        assert way is not None
-        crypt = CryptConfig(DatapathConfig(self.other.peer), self.other.static, 1, (), 1500, 1500, self.other.ability)
-        self.secure.want([Counterpart(self.other.peer, self.other.static.public, crypt.claim, way, translated=False,
-                                      reachable=self.other.secure is not None)])
-        self._stale.set()
-
-    async def _read_mail(self) -> None:
-        async for payload in self._mail:
-            if self.secure is not None:
-                self.secure.message(self.other.peer, payload)
-
-    async def _program(self) -> None:
-        while True:
-            await self._stale.wait()
-            self._stale = trio.Event()
-            if self._datapath is None or self.secure is None:
-                return
-            await self.secure.settle(())
-            link = self.secure.links().get(self.other.peer)
-            remotes = [] if link is None or link.vtep is None else [Remote(self.other.peer, link.vtep)]
-            await self._datapath.set_remotes(remotes, self.secure.accepted())
-            await self._datapath.set_endpoints([] if self.other.endpoint is None else [self.other.endpoint])
-
-
 class Traffic:
     """Numbered packets with a mark from container to container, both ways, for as long as it runs."""
 
-    def __init__(self, stations: tuple[Station, Station]) -> None:
+    def __init__(self, containers: Sequence[int], addresses: Sequence[str]) -> None:
+        """Take two containers, by descriptors of their namespaces, and the address of each."""
         self.sent: list[int] = [0, 0]
         self.got: list[set[int]] = [set(), set()]
-        self._stations = stations
-        self._sockets = [run_there(station.container, _socket) for station in stations]
+        self._addresses = addresses
+        self._sockets = [run_there(container, _socket) for container in containers]
 
     async def run(self) -> None:
         """Send and receive until cancelled."""
@@ -176,8 +71,14 @@ class Traffic:
         """Return the numbers of the next packets."""
         return self.sent[0], self.sent[1]
 
+    async def arrives(self, words: Callable[[], str], deadline_s: float) -> None:
+        """Wait until some more packets have arrived, both ways; fail with words at the deadline."""
+        before = [len(got) for got in self.got]
+        await until(lambda: all(len(got) > count + 3 for got, count in zip(self.got, before, strict=True)), words,
+                    deadline_s)
+
     async def _send(self, index: int) -> None:
-        target = f"10.32.0.{self._stations[1 - index].number}", PORT
+        target = self._addresses[1 - index], PORT
         while True:
             with suppress(OSError):
                 self._sockets[index].sendto(MARK + self.sent[index].to_bytes(8), target)
@@ -198,9 +99,9 @@ def _socket() -> socket.socket:
 
 
 @contextmanager
-def captured(switch: int, path: Path) -> Iterator[None]:
-    """Write down every packet between the hosts."""
-    with subprocess.Popen(["nsenter", f"--net=/proc/{os.getpid()}/fd/{switch}", "tcpdump", "-U", "-n", "-i", "p1",
+def captured(switch: int, device: str, path: Path) -> Iterator[None]:
+    """Write down every packet between the hosts, as a device of the switch sees them."""
+    with subprocess.Popen(["nsenter", f"--net=/proc/{os.getpid()}/fd/{switch}", "tcpdump", "-U", "-n", "-i", device,
                            "-w", str(path)], stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert any(b"listening" in line for line in process.stderr), "tcpdump does not listen"
@@ -211,6 +112,35 @@ def captured(switch: int, path: Path) -> Iterator[None]:
             process.wait(20)
 
 
+def counts(path: Path, *filters: str) -> list[int]:
+    """Return how many packets of a capture match each filter."""
+    return [len(run("tcpdump", "-n", "-r", str(path), what, check=False).splitlines()) for what in filters]
+
+
+@contextmanager
+def without_modules() -> Iterator[None]:
+    """Have a kernel without WireGuard and ESP while the block runs; no device may need them."""
+    FORBID.write_text("".join(f"install {name} /bin/false\n" for name in MODULES))
+    run("modprobe", "-r", *MODULES)
+    yield
+    FORBID.unlink()
+
+
+async def attempt(check: Callable[[World], Awaitable[None]], world: World) -> bool:
+    """Run one check and say how it went."""
+    failure: BaseException | None = None
+    try:
+        await check(world)
+    except (AssertionError, OSError, subprocess.SubprocessError, WeaveError) as exc:
+        failure = exc
+    words = "ok" if failure is None else "not ok"
+    print(f"{words} {check.__name__.replace('_', ' ')} ({time.monotonic() - STARTED_AT:.0f} s)")
+    if failure is not None:
+        traceback.print_exception(failure, limit=-3, file=sys.stdout)
+    sys.stdout.flush()
+    return failure is None
+
+
 async def until(holds: Callable[[], bool], otherwise: Callable[[], str], deadline_s: float) -> None:
     """Wait until something holds; fail with words at the deadline."""
     with trio.move_on_after(deadline_s):
@@ -218,10 +148,3 @@ async def until(holds: Callable[[], bool], otherwise: Callable[[], str], deadlin
             await trio.sleep(0.5)
         return
     raise AssertionError(otherwise())
-
-
-def uses(stations: tuple[Station, Station], mode: Mode | None) -> bool:
-    """Say whether both hosts use a tunnel of this mode."""
-    return all(station.secure is not None and station.other.peer in station.secure.links()
-               and station.link().mode == mode for station in stations)
-

@@ -1,0 +1,32 @@
+"""Make the seconds of a router longer, since an emulated processor does less in each.
+
+Python imports this by its name where PYTHONPATH names this directory. All intervals and deadlines of a router keep
+their proportions; only how long a tunnel that failed is left alone is shortened, so that its return can be awaited.
+"""
+
+import sys
+
+SECONDS = 4.0
+"""How many of ours one of theirs is."""
+RETRY_S = 3.0
+
+if "weave.router" in sys.orig_argv:
+    import time
+    from functools import partial
+
+    import trio
+
+    from weave.net.crypt import limits
+
+    class SlowClock(trio.abc.Clock):
+        def start_clock(self) -> None:
+            pass
+
+        def current_time(self) -> float:
+            return time.monotonic() / SECONDS
+
+        def deadline_to_sleep_time(self, deadline: float) -> float:
+            return (deadline - self.current_time()) * SECONDS
+
+    limits.FIRST_RETRY_S = limits.MAX_RETRY_S = RETRY_S
+    trio.run = partial(trio.run, clock=SlowClock())
