@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -250,6 +251,29 @@ def test_garbage_on_the_port_harms_nobody(net: World) -> None:
         assert net.reaches("c1", addresses["c2"])
     assert sleeve_pid(net, "h1") == before
     assert sum(outages) < 1.0
+
+
+def test_a_sleeve_that_no_router_told_its_keys_costs_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "weave.net.sleeve.main", "--socket", str(tmp_path / "s"), "--device", "weave-sleeve",
+             "--port", "6783", "--most", "1472"]
+    with subprocess.Popen(["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *words]) as process:
+        try:
+            inside = ["nsenter", "--net", f"--target={process.pid}"]
+            probes.wait_for((tmp_path / "s").exists, bool, "the sleeve does not listen", 20.0)
+            subprocess.run([*inside, "ip", "link", "set", "weave-sleeve", "up"], check=True)
+            subprocess.run([*inside, sys.executable, "-ISc", "import socket; socket.socket(socket.AF_INET, "
+                            "socket.SOCK_DGRAM).sendto(b'hello', ('127.0.0.1', 6783))"], check=True)
+            before = processor_ticks(process.pid)
+            time.sleep(1.0)
+            assert processor_ticks(process.pid) - before < 5
+        finally:
+            process.terminate()
+
+
+def processor_ticks(pid: int) -> int:
+    """Return how long a process has run, in hundredths of a second."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(words[11]) + int(words[12])
 
 
 def test_a_host_whose_address_changes_stays_reachable(net: World) -> None:

@@ -103,6 +103,8 @@ RESEND_RING = 128
 # --- the router's end -------------------------------------------------------------------------------------------
 ORPHAN_S = 1800.0
 """How long we carry on without a router; as long as the mesh remembers an unreachable peer."""
+KEYLESS_S = 60.0
+"""How long we wait for the first router: without its keys we are of no use."""
 STATUS_INTERVAL_S = 1.0
 MAX_PEERS = 4096
 MAX_MACS = 1 << 17

@@ -66,8 +66,7 @@ class Process:
         """When routers are attended to next, even if they say nothing."""
         self._alone_since = time.monotonic()
         self._running = True
-        for descriptor in (self._station.fileno(), self._tap, *self._udp()):
-            self._poll.register(descriptor, select.POLLIN)
+        self._poll.register(self._station.fileno(), select.POLLIN)
 
     def run(self) -> None:
         """Serve until told to end, or until no router came for a long time."""
@@ -167,8 +166,9 @@ class Process:
                 continue
             for message in messages:
                 self._obey(message, now)
-        if not self._station.callers and now - self._alone_since > limits.ORPHAN_S:
-            log.info("no router came; ending", extra=fields(after_s=limits.ORPHAN_S))
+        patience = limits.KEYLESS_S if self._core is None else limits.ORPHAN_S
+        if not self._station.callers and now - self._alone_since > patience:
+            log.info("no router came; ending", extra=fields(after_s=patience))
             self._running = False
 
     def _obey(self, message: Message, now: float) -> None:
@@ -199,6 +199,8 @@ class Process:
             self._core.set_psks(psks)
             return
         self._static = static
+        for descriptor in (self._tap, *self._udp()):  # before there are keys nobody reads what comes
+            self._poll.register(descriptor, select.POLLIN)
         core = self._core = SleeveCore(KeyPair.from_private(static), psks, os.urandom, self._most)
         outlet = self._outlet = Outlet(core, self._sockets, self._tap)
         outlet.macs = self._macs
