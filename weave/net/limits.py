@@ -5,8 +5,8 @@ VXLAN_OVERHEAD_V4 = 50
 VXLAN_OVERHEAD_V6 = 70
 VXLAN_HOPE_S = 10.0
 """How long plain VXLAN to a new peer is taken to work without a proof: four lost probes take about 6 s."""
-VXLAN_PEERS_AT_FULL_PACE = 8
-"""With more peers each is probed less often: probes then cost each host the same, four a second."""
+VXLAN_PEERS_AT_FULL_PACE = 2
+"""With more peers each is probed less often: probes then cost each host the same, one a second."""
 DEFAULT_UNDERLAY_MTU = 1500
 """Taken where no device says otherwise."""
 MIN_MTU = 576

@@ -35,6 +35,8 @@ class VxlanWay:
     address: IPAddress
     reachable: bool
     """Over the mesh: its router answers probes."""
+    connected: bool = False
+    """The routers have a connection of their own: when that breaks, the way is looked at sooner."""
 
 
 class _Peer:
@@ -77,6 +79,8 @@ class VxlanProof:
             elif way.reachable and not peer.way.reachable:
                 peer.hopeful_until = now + VXLAN_HOPE_S
                 peer.track.retry(now)
+            elif peer.way.connected and not way.connected:
+                peer.track.hurry(now)
             peer.way, peer.track.pace = way, pace
             peer.track.suspend(now, suspended=not way.reachable)
         return self.tick(now)

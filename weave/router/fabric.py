@@ -273,7 +273,8 @@ class Fabric:
     def _proven(self, peers: Sequence[PeerUnderlay], links: Sequence[LinkDecision]) -> list[LinkDecision]:
         """Have plain VXLAN proven where there is something else, and leave it where it does not get through."""
         self._able = {peer.name for peer in peers if peer.sleeve and self._ability.sleeve}
-        ways = {link.peer: VxlanWay(link.address, self._mesh.core.is_reachable(link.peer))
+        connected = {view.peer for view in self._mesh.core.connections() if view.established}
+        ways = {link.peer: VxlanWay(link.address, self._mesh.core.is_reachable(link.peer), link.peer in connected)
                 for link in links if link.mode == MODE_VXLAN and link.address is not None
                 and link.peer in self._able & self._provers}
         self._prover.want(ways, self._datapath.mtu)

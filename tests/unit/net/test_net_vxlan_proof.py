@@ -151,7 +151,18 @@ def test_with_many_peers_each_is_probed_less_often() -> None:
     proof = VxlanProof(A, VNI, random.Random(1).randbytes)
     peers = [PeerName(f"02:00:00:00:01:{number:02x}") for number in range(80)]
     proof.want({peer: VxlanWay(ADDRESS[B], reachable=True) for peer in peers}, 0.0)
-    assert {proof._peers[peer].track.pace for peer in peers} == {10.0}
+    assert {proof._peers[peer].track.pace for peer in peers} == {40.0}
+
+
+def test_a_way_is_probed_at_once_when_the_connection_beside_it_breaks() -> None:
+    hosts = Hosts()
+    proof, way = hosts.proofs[A], VxlanWay(ADDRESS[B], reachable=True, connected=True)
+    proof.want({B: way}, 0.0)
+    hosts.run(SETTLED_S)
+    hosts.now += 0.1
+    assert proof.want({B: way}, hosts.now) == []
+    [emit] = proof.want({B: VxlanWay(ADDRESS[B], reachable=True)}, hosts.now)
+    assert emit.peer == B
 
 
 def test_a_probe_travels_as_vxlan_does() -> None:

@@ -129,6 +129,11 @@ class Track:
         if self._peer_proven_at != -inf:
             self._peer_proven_at = now
 
+    def hurry(self, now: float) -> None:
+        """Send the next probe at once: there is reason to doubt."""
+        if self.phase == PROVEN:
+            self._next_at = now
+
     def retry(self, now: float) -> None:
         """Do not wait out the pause."""
         if self.phase == FAILED:
