@@ -123,8 +123,43 @@ def test_while_the_router_over_there_is_away_nothing_is_missed() -> None:
     assert clock.track.is_usable(clock.now)
     clock.track.suspend(clock.now, suspended=False)
     assert clock.track.is_usable(clock.now)
+    clock.run(limits.ADOPTED_S + 1.0)
+    assert clock.track.phase == FAILED
+
+
+def back() -> Clock:
+    """Return a proven tunnel to a router that has just come back, and answers nothing yet."""
+    clock = proven()
+    clock.track.suspend(clock.now, suspended=True)
+    clock.run(60.0)
+    clock.track.suspend(clock.now, suspended=False)
+    clock.answers = {False: False, True: False}
+    return clock
+
+
+def test_a_router_that_came_back_has_time_to_agree_on_keys() -> None:
+    clock = back()
+    for _ in range(10):
+        clock.run(limits.ADOPTED_S / 12)
+        assert clock.track.is_usable(clock.now)
+    clock.answers = {False: True, True: True}
+    clock.run(60.0)
+    assert clock.track.is_usable(clock.now)
+
+
+def test_a_router_that_came_back_and_answered_is_missed_as_soon_as_any_other() -> None:
+    clock = back()
+    clock.answers = {False: True, True: True}
+    clock.run(2.0)
+    clock.answers = {False: False, True: False}
     clock.run(10.0)
     assert clock.track.phase == FAILED
+
+
+def test_a_router_that_came_back_and_knows_nothing_of_the_tunnel_is_not_sent_to() -> None:
+    clock = back()
+    clock.track.heard(clock.now, peer_proven=False)
+    assert not clock.track.is_usable(clock.now)
 
 
 def test_answers_nobody_asked_for_say_nothing() -> None:

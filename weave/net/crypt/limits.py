@@ -67,7 +67,7 @@ MIN_SPI = 1 << 8
 """Smaller ones are reserved (RFC 4303, 2.1)."""
 ADOPTED_S = 15.0
 """How long a tunnel that an earlier life left in the kernel is believed to carry, until keys are agreed and probes
-answered: a router that returns cuts nothing."""
+answered: a router that returns cuts nothing. As long the other end waits for its first answer."""
 KEPT_S = 1800.0
 """How long what an earlier life left for a peer is kept while nobody knows that peer; as long as the mesh remembers."""
 VXLAN_OVERHEAD = {4: 50, 6: 70}

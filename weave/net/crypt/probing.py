@@ -7,7 +7,8 @@
 
 A tunnel is used only while both ends have proven it, which each says in its probes. So no packet is sent into a tunnel
 that nobody knows to work, and both ends leave it together. While the peer's router is away (*suspended*) probes are
-not missed, and what was proven stays in use: the kernels carry on by themselves.
+not missed, and what was proven stays in use: the kernels carry on by themselves. So it does when the router is back,
+which answers nothing until it has agreed on keys: until its first answer, or until it has had time enough.
 """
 
 from collections.abc import Callable
@@ -52,12 +53,14 @@ class Track:
         self._peer_proven_at = -inf
         self._trouble = ""
         self._suspended = False
+        self._greeted_until = -inf
+        """Until when a router that came back may leave probes unanswered."""
 
     def is_usable(self, now: float) -> bool:
         """Say whether both ends have proven the tunnel."""
         if self.phase != PROVEN or self._peer_proven_at == -inf:
             return False
-        return self._suspended or now - self._peer_proven_at < limits.PEER_FRESH_S
+        return self._suspended or now < self._greeted_until or now - self._peer_proven_at < limits.PEER_FRESH_S
 
     def deadline(self) -> float:
         """Return when `tick` has something to do."""
@@ -95,8 +98,9 @@ class Track:
         self.loss -= self.loss * limits.LOSS_WEIGHT
         self._trouble = ""
         self._lost[False] = 0
-        if large:
+        if large or now < self._greeted_until:
             self._lost[True] = 0
+        self._greeted_until = -inf
         self._note_peer(now, peer_proven=peer_proven)
         self._answered.add(large)
         if self.phase == PROVING and len(self._answered) == 2:
@@ -122,6 +126,7 @@ class Track:
         self._asked.clear()
         self._lost = {False: 0, True: 0}
         self._next_at = now
+        self._greeted_until = -inf if suspended else now + limits.ADOPTED_S
         if self.phase == PROVING:
             self._until = now + limits.PROVE_S
         if self._peer_proven_at != -inf:
@@ -152,7 +157,7 @@ class Track:
             self.loss += (1.0 - self.loss) * limits.LOSS_WEIGHT
         if lost:
             self._next_at = min(self._next_at, now + limits.PROVE_INTERVAL_S)
-        if self.phase != PROVEN:
+        if self.phase != PROVEN or now < self._greeted_until:
             return
         if self._lost[False] >= limits.LOST_PROBES:
             self._fail(self._trouble or "probes are no longer answered: a firewall or NAT may drop the packets", now)
