@@ -33,7 +33,7 @@ from tests.vm.world import (
 from weave.lab import kernel, lab, names
 from weave.net.namespace import open_namespace
 
-DEADLINE_S = 240.0
+DEADLINE_S = 400.0
 LOOK_S = 2.0
 """A report costs an emulated router most of a second."""
 QUIET_S = 4.0

@@ -39,6 +39,8 @@ FEW_BYTES = 10_000
 QUIET_S = 4.0
 """How long nothing may be lost where nothing should happen."""
 CAPTURE = Path("/tmp/weave-vm.pcap")
+HANDSHAKES = "udp port 6785 and udp[8] == 1"
+"""WireGuard's first message of a handshake, by its type."""
 BLOCK = "add table inet block; add chain inet block in { type filter hook input priority -300; }"
 
 Check = Callable[["World"], Awaitable[None]]
@@ -131,6 +133,12 @@ async def wireguard_comes_first(world: World) -> None:
     await world.uses(Mode.WIREGUARD)
 
 
+async def a_session_outlives_looks_at_the_kernel(_: World) -> None:
+    before = counts(CAPTURE, HANDSHAKES)
+    await trio.sleep(2.5 * limits.TEND_INTERVAL_S)
+    assert counts(CAPTURE, HANDSHAKES) == before, "sessions of WireGuard are begun anew though nothing changed"
+
+
 async def a_restarted_router_loses_nothing(world: World) -> None:
     second = world.stations[1]
     before = world.traffic.now()
@@ -209,6 +217,7 @@ async def nothing_was_in_the_clear(_: World) -> None:
 
 CHECKS: tuple[Check, ...] = (
     wireguard_comes_first,
+    a_session_outlives_looks_at_the_kernel,
     a_restarted_router_loses_nothing,
     a_blocked_port_leads_to_ipsec,
     keys_are_replaced_and_nothing_is_lost,

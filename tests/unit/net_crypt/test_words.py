@@ -34,6 +34,13 @@ def test_every_purpose_has_a_key_of_its_own() -> None:
     assert len(set(derived)) == len(derived)
 
 
+@pytest.mark.parametrize("number", range(8))
+def test_the_wireguard_key_is_as_the_kernel_gives_it_back(number: int) -> None:
+    private = keys.wireguard_keys(bytes([number]) * 32).private
+    assert private[0] & 0b111 == 0, "clamped (RFC 7748, section 5)"
+    assert private[31] & 0b11000000 == 0b01000000, "clamped (RFC 7748, section 5)"
+
+
 def test_a_pair_has_one_key_whichever_end_asks() -> None:
     assert keys.pair_key(SECRET, b"a" * 32, b"b" * 32) == keys.pair_key(SECRET, b"b" * 32, b"a" * 32)
     assert keys.pair_key(SECRET, b"a" * 32, b"b" * 32) != keys.pair_key(SECRET, b"a" * 32, b"c" * 32)

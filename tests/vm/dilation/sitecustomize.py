@@ -1,7 +1,8 @@
 """Make the seconds of a router longer, since an emulated processor does less in each.
 
 Python imports this by its name where PYTHONPATH names this directory. All intervals and deadlines of a router keep
-their proportions; only how long a tunnel that failed is left alone is shortened, so that its return can be awaited.
+their proportions, but for two: a tunnel that failed is tried again sooner, so that its return can be awaited, and a
+sleeve, which is an interpreter that starts, has longer.
 """
 
 import sys
@@ -9,6 +10,7 @@ import sys
 SECONDS = 4.0
 """How many of ours one of theirs is."""
 RETRY_S = 3.0
+SLEEVE_START_S = 30.0
 
 if "weave.router" in sys.orig_argv:
     import time
@@ -17,6 +19,7 @@ if "weave.router" in sys.orig_argv:
     import trio
 
     from weave.net.crypt import limits
+    from weave.net.sleeve import limits as sleeve_limits
 
     class SlowClock(trio.abc.Clock):
         def start_clock(self) -> None:
@@ -28,5 +31,6 @@ if "weave.router" in sys.orig_argv:
         def deadline_to_sleep_time(self, deadline: float) -> float:
             return (deadline - self.current_time()) * SECONDS
 
+    sleeve_limits.HELLO_DEADLINE_S = SLEEVE_START_S
     limits.FIRST_RETRY_S = limits.MAX_RETRY_S = RETRY_S
     trio.run = partial(trio.run, clock=SlowClock())

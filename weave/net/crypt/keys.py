@@ -28,8 +28,14 @@ INNER_NETWORK = IPv6Network("fd77:6561:7665::/48")
 
 
 def wireguard_keys(static_private: bytes) -> KeyPair:
-    """Return the WireGuard key of the peer with this static key."""
-    return KeyPair.from_private(_derive(static_private, b"wireguard"))
+    """Return the WireGuard key of the peer with this static key.
+
+    It is clamped (RFC 7748, 5), as the kernel keeps it: only so it is recognised there. The public key is the same.
+    """
+    key = bytearray(_derive(static_private, b"wireguard"))
+    key[0] &= 0xF8
+    key[31] = key[31] & 0x7F | 0x40
+    return KeyPair.from_private(bytes(key))
 
 
 def pact_key(password_key: bytes) -> bytes:
