@@ -43,7 +43,7 @@ class _Peer:
     def __init__(self, way: VxlanWay, track: Track, hopeful_until: float) -> None:
         self.way, self.track = way, track
         self.hopeful_until = hopeful_until
-        """Until when it may be unproven; infinite once it was proven, or given up."""
+        """Until when it may be unproven; infinite where there is no reason to wait, or no more hope."""
 
     def deadline(self) -> float:
         return min(self.track.deadline(), self.hopeful_until)
@@ -121,10 +121,14 @@ class VxlanProof:
         asks = peer.track.tick(now)
         if peer.track.is_usable(now):
             self.broken.pop(name, None)
-            peer.hopeful_until = inf
-        elif peer.way.reachable and (peer.track.phase == FAILED or not now < peer.hopeful_until < inf):
-            self.broken[name] = peer.track.reason or "the other end does not get through"
-            peer.hopeful_until = inf
+            if peer.hopeful_until <= now:
+                peer.hopeful_until = inf
+        elif peer.way.reachable:
+            if peer.track.phase == FAILED or peer.hopeful_until <= now:
+                self.broken[name] = peer.track.reason or "the other end does not get through"
+                peer.hopeful_until = inf
+            elif peer.hopeful_until == inf and name not in self.broken:
+                peer.hopeful_until = now + VXLAN_HOPE_S  # its router may have begun anew, and have to prove it first
         return [self._emit(name, peer, Probe(ASK, peer.track.phase == PROVEN, ask.token),
                            self.mtu if ask.large else 0) for ask in asks]
 

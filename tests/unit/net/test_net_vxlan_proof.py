@@ -43,6 +43,10 @@ def only_from_a(source: PeerName, _datagram: bytes) -> bool:
     return source == A
 
 
+def only_from_b(source: PeerName, _datagram: bytes) -> bool:
+    return source == B
+
+
 class Hosts:
     """Two hosts and what is between them, under a clock of their own."""
 
@@ -102,6 +106,26 @@ def test_both_leave_what_does_not_get_through_and_return(passes: Passes, says: s
     hosts.passes = everything
     hosts.run(RETURNED_S)
     assert hosts.broken() == set()
+
+
+@pytest.mark.parametrize("is_missed", [True, False])
+def test_a_router_that_begins_anew_is_given_the_time_to_prove_it(*, is_missed: bool) -> None:
+    hosts = Hosts()
+    hosts.run(SETTLED_S)
+    if is_missed:
+        hosts.want(A, reachable=False)
+        hosts.run(3.0)
+    proof = hosts.proofs[B] = VxlanProof(B, VNI, random.Random(2).randbytes)
+    proof.mtu = MTU
+    hosts.passes = only_from_b  # which is too busy yet to read what comes
+    hosts.want(A)
+    hosts.want(B)
+    broken = []
+    for tenth in range(200):
+        hosts.passes = only_from_b if tenth < 20 else everything
+        hosts.run(0.1)
+        broken.append(hosts.broken())
+    assert broken == [set()] * 200
 
 
 @pytest.mark.parametrize("passes", [nothing, small, large_from_b, only_from_a])
