@@ -25,6 +25,8 @@ PORT = 5555
 INTERVAL_S = 0.1
 MODULES = ("wireguard", "esp4", "esp6")
 FORBID = Path("/etc/modprobe.d/weave-vm.conf")
+PLAIN = "udp port 6784 or udp port 6786"
+"""VXLAN and probes, which never leave a tunnel."""
 STARTED_AT = time.monotonic()
 
 World = TypeVar("World")
@@ -112,9 +114,14 @@ def captured(switch: int, device: str, path: Path) -> Iterator[None]:
             process.wait(20)
 
 
+def matching(path: Path, what: str) -> list[str]:
+    """Return the packets of a capture that match a filter, each as a line of words."""
+    return run("tcpdump", "-n", "-r", str(path), what, check=False).splitlines()
+
+
 def counts(path: Path, *filters: str) -> list[int]:
     """Return how many packets of a capture match each filter."""
-    return [len(run("tcpdump", "-n", "-r", str(path), what, check=False).splitlines()) for what in filters]
+    return [len(matching(path, what)) for what in filters]
 
 
 @contextmanager

@@ -159,10 +159,12 @@ def test_an_esp_peer_is_never_let_through_in_plain() -> None:
     assert TWO not in table.sets["plain4"]
 
 
-def test_the_last_rule_out_drops_all_other_vxlan() -> None:
+def test_the_last_rule_out_drops_all_other_vxlan_and_probes() -> None:
     rules = [rule for rule in gate_table([], [], port=6784, probe_port=6786).rules if rule.chain == "output"]
-    assert rules[-1].comment.startswith("VXLAN in the clear")
-    assert rules[-1].expression[-1] == {"drop": None}
+    last = rules[-1]
+    assert last.comment.startswith("VXLAN and probes in the clear")
+    assert [word["match"]["right"] for word in last.expression if "match" in word] == [{"set": [6784, 6786]}]
+    assert last.expression[-1] == {"drop": None}
 
 
 def test_a_change_of_peers_changes_elements_only() -> None:

@@ -1,7 +1,7 @@
 """The table `weave_links`: VXLAN leaves and enters this host only as it should. Pure.
 
     out      by weave-wg to an inner address: accept · to an ESP peer, protected: accept · to a trusted peer: accept ·
-             any other VXLAN: drop
+             any other VXLAN, and any other probe: drop
     in       inner addresses, but by weave-wg: drop · from an ESP peer, unprotected: drop ·
              probes outside tunnels: drop · by weave-wg, but VXLAN and probes: drop
     forward  from or to weave-wg: drop
@@ -59,7 +59,7 @@ def _outgoing(port: int, probe_port: int) -> list[Rule]:
         *rules,
         rule("output", "inner addresses outside WireGuard", match(_OUT, LOOPBACK, "!="),
              match(payload("ip6", "daddr"), _INNER), *COUNT_AND_DROP),
-        rule("output", "VXLAN in the clear", vxlan, *COUNT_AND_DROP),
+        rule("output", "VXLAN and probes in the clear", ours, *COUNT_AND_DROP),
     ]
 
 
