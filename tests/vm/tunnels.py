@@ -30,6 +30,7 @@ from tests.vm.world import (
     without_modules,
 )
 from weave.logs import configure
+from weave.net import nft
 from weave.net.crypt import limits
 from weave.net.crypt.candidates import Mode
 from weave.net.crypt.capability import probe_kernel
@@ -50,6 +51,7 @@ Check = Callable[["World"], Awaitable[None]]
 
 def relax() -> None:
     """Give an emulated processor the time it takes, and have keys wear out while we look."""
+    nft.NFT_DEADLINE_S = SWITCH_S / 2
     limits.ANSWER_S, limits.PEER_FRESH_S, limits.PROVE_S = 3.0, 20.0, 15.0
     limits.FIRST_RETRY_S, limits.MAX_RETRY_S = 3.0, 6.0
     limits.OFFER_RETRY_S, limits.GRACE_S, limits.REKEY_S = 2.0, 4.0, REKEY_S
