@@ -6,9 +6,10 @@
                                 └── weave-sleeve  peers reached through the sleeve, made when there are any
 
 These ports are isolated from each other: a frame that came from a peer never leaves to another peer. The bridge learns
-by IGMP and MLD which containers are members of a multicast group, and asks them itself; whether a group has members on
-other hosts is not its business: all multicast leaves by the tunnels' ports, and what becomes of it there stands in
-`forwarding`.
+by IGMP and MLD which containers are members of a multicast group, and asks them itself. The host gets all: who looks
+for an address that the host has just been given (neighbour discovery is multicast) may be quicker than the report that
+tells the bridge of it. Whether a group has members on other hosts is not the bridge's business: all multicast leaves by
+the tunnels' ports, and what becomes of it there stands in `forwarding`.
 """
 
 import errno
@@ -36,6 +37,7 @@ _UNSPECIFIED = bytes(16)
 
 BRIDGE_OPTIONS = {
     nl.IFLA_BR_STP_STATE: bytes(4),
+    nl.IFLA_BR_MCAST_ROUTER: _ALWAYS,
     nl.IFLA_BR_MCAST_SNOOPING: _ON,
     nl.IFLA_BR_MCAST_QUERIER: _ON,
     nl.IFLA_BR_MCAST_MEMBERSHIP_INTVL: limits.MEMBERSHIP_TIMEOUT_CS.to_bytes(8, sys.byteorder),
