@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kubernetes.flavour import DUAL_STACK, flavoured
-from tests.kubernetes.test_policy import ALLOW_RED, DENY_ALL, SERVE, becomes, can
+from tests.kubernetes.test_policy import ALLOW_RED, DENY_ALL, becomes, can
 from tests.kubernetes.testbed import POD_RANGE, wait_for
-from tests.kubernetes.workload import HTTP, Workload, pod
+from tests.kubernetes.workload import HTTP, Workload
 
 pytestmark = flavoured(DUAL_STACK)
 RANGES = (ipaddress.ip_network(POD_RANGE), ipaddress.ip_network("fd00:a:20::/64"))
@@ -41,9 +41,7 @@ def families(workload: Workload) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def colors(workload: Workload) -> Iterator[Workload]:
     """Give a red and a blue pod."""
-    workload.cluster.apply(pod("red", "n1", SERVE, labels="{color: red, kind: color}")
-                           + pod("blue", "n2", SERVE, labels="{color: blue, kind: color}"))
-    workload.ready_pods("kind=color", 2)
+    workload.add_colors()
     yield workload
     workload.cluster.kubectl("delete", "networkpolicies", "--all")
 

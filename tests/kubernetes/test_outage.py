@@ -17,9 +17,9 @@ import pytest
 from tests.kubernetes.conftest import ready
 from tests.kubernetes.flavour import STATIC_PODS
 from tests.kubernetes.test_network import RANGE, all_is_as_before, netns_of, status
-from tests.kubernetes.test_policy import ALLOW_RED, DENY_ALL, SERVE, becomes
+from tests.kubernetes.test_policy import ALLOW_RED, DENY_ALL, becomes
 from tests.kubernetes.testbed import ROOT, SUBNET, Cluster, KubernetesError, wait_for
-from tests.kubernetes.workload import HTTP, IMAGE, Workload, pod
+from tests.kubernetes.workload import HTTP, IMAGE, SERVE, Workload
 
 pytestmark = pytest.mark.variant
 """For the time it takes."""
@@ -74,9 +74,7 @@ def still(workload: Workload) -> Iterator[Workload]:
     """Have a static pod on the node, and a red and a blue pod elsewhere; red may ask it."""
     cluster = workload.cluster
     (static_pods(cluster) / "still.yaml").write_text(json.dumps(STILL))
-    cluster.apply(pod("red", "n1", SERVE, labels="{color: red, kind: color}")
-                  + pod("blue", "n2", SERVE, labels="{color: blue, kind: color}"))
-    workload.ready_pods("kind=color", 2)
+    workload.add_colors()
     workload.ready_pods("app=still", 1)
     keep_account(cluster)
     yield workload

@@ -10,7 +10,6 @@ from tests.kubernetes.testbed import Cluster, wait_for
 from tests.kubernetes.workload import HTTP, Workload, pod
 
 TAKES_EFFECT_S = 20.0
-SERVE = ("/agnhost", "netexec", "--http-port=8080", "--udp-port=8081")
 PROBE = """
 while :; do
   if nc -z -w 1 {friend} 8080; then echo friend open; else echo friend closed; fi
@@ -65,9 +64,7 @@ spec:
 def colors(workload: Workload) -> Iterator[Workload]:
     """Give a red and a blue pod on two nodes beside the pods that serve."""
     cluster = workload.cluster
-    cluster.apply(pod("red", "n1", SERVE, labels="{color: red, kind: color}")
-                  + pod("blue", "n2", SERVE, labels="{color: blue, kind: color}"))
-    workload.ready_pods("kind=color", 2)
+    workload.add_colors()
     yield workload
     cluster.kubectl("delete", "networkpolicies", "--all")
     cluster.kubectl("delete", "pods", "-l", "kind=color", "--wait")

@@ -13,9 +13,9 @@ import pytest
 
 from tests.kubernetes.events import told_on
 from tests.kubernetes.policy_api import GROUP, PLURAL, VERSION, PolicyApi, policy_api
-from tests.kubernetes.test_policy import ALLOW_RED, DENY_ALL, SERVE, becomes
+from tests.kubernetes.test_policy import ALLOW_RED, DENY_ALL, becomes
 from tests.kubernetes.testbed import Cluster, wait_for
-from tests.kubernetes.workload import Workload, pod
+from tests.kubernetes.workload import Workload
 
 TURNS_S = 40.0
 """The controllers look for the kind every quarter of a minute."""
@@ -74,9 +74,7 @@ def vanishes(cluster: Cluster) -> None:
 def colors(workload: Workload) -> Iterator[Workload]:
     """Give a red and a blue pod on two nodes."""
     cluster = workload.cluster
-    cluster.apply(pod("red", "n1", SERVE, labels="{color: red, kind: color}")
-                  + pod("blue", "n2", SERVE, labels="{color: blue, kind: color}"))
-    workload.ready_pods("kind=color", 2)
+    workload.add_colors()
     yield workload
     cluster.kubectl("delete", "pods", "-l", "kind=color", "--wait")
 

@@ -8,6 +8,7 @@ from tests.kubernetes.testbed import Cluster, KubernetesError, wait_for
 
 IMAGE = "lab.local/agnhost:2.21"
 HTTP = 8080
+SERVE = ("/agnhost", "netexec", "--http-port=8080", "--udp-port=8081")
 START_DEADLINE_S = 120.0
 
 WEB = """
@@ -60,6 +61,12 @@ class Workload:
             return self.cluster.objects("pods", "-l", selector)
         return wait_for(look, lambda pods: len(pods) == count and all(map(is_ready, pods)),
                         f"there are not {count} ready pods {selector}", deadline_s)
+
+    def add_colors(self) -> None:
+        """Add a red and a blue pod on two nodes beside the pods that serve; they serve, too."""
+        self.cluster.apply(pod("red", "n1", SERVE, labels="{color: red, kind: color}")
+                           + pod("blue", "n2", SERVE, labels="{color: blue, kind: color}"))
+        self.ready_pods("kind=color", 2)
 
     def fetch(self, node: str, url: str, timeout_s: int = 3) -> str:
         """Ask by HTTP from the pod of a node; return the body."""

@@ -3,6 +3,7 @@
     c1 (h1) sends to groups    c2 (h2), c3 (h3) are members of some
 """
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -128,29 +129,32 @@ def test_a_group_with_members_on_one_host_alone_stays_there(net: World) -> None:
     served(net, MAC)
 
 
+@contextmanager
+def without(net: World, host: str, number: int = signal.SIGKILL) -> Iterator[None]:
+    """Have the router of a host ended by a signal while the block runs."""
+    net.lab.kill(host, number)
+    try:
+        yield
+    finally:
+        net.lab.start(host)
+    net.connected("h1", "h2", "h3")
+
+
 def test_nothing_is_held_back_while_the_router_is_away(net: World) -> None:
     with member(net, "c2", GROUP):
         served(net, MAC, 2)
-        net.lab.kill("h1", 15)
-        try:
+        with without(net, "h1", signal.SIGTERM):
             assert hosts_served(net, MAC) == []
             with member(net, "c3", GROUP) as three:
                 net.python("c1", SEND, "still", GROUP)
                 assert heard(three) == "still"
-        finally:
-            net.lab.start("h1")
-        net.connected("h1", "h2", "h3")
 
 
 def test_a_host_whose_router_is_dead_gets_everything(net: World) -> None:
     with member(net, "c2", GROUP):
         served(net, MAC, 2)
-        net.lab.kill("h3")
-        try:
+        with without(net, "h3"):
             served(net, MAC)
             with member(net, "c3", GROUP) as three:
                 net.python("c1", SEND, "though", GROUP)
                 assert heard(three) == "though"
-        finally:
-            net.lab.start("h3")
-        net.connected("h1", "h2", "h3")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from weave.api.client import Client, Query, Refused, Unreachable, decode_json
+from weave.api.client import Client, Refused, Unreachable, decode_json
 from weave.kube.resource import mapping
 
 if TYPE_CHECKING:
@@ -21,11 +21,19 @@ STATUS_DEADLINE_S = 5.0
 OPERATION_DEADLINE_S = 60.0
 
 
-class Door:
-    """The router at one socket."""
+class _Socket:
+    """Whoever answers at one socket."""
 
     def __init__(self, socket: Path) -> None:
         self._client = Client(socket)
+
+    async def _ask(self, method: str, *words: str, timeout_s: float) -> "Answer":
+        ask = partial(self._client.request, method, *words, timeout_s=timeout_s)
+        return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
+
+
+class Door(_Socket):
+    """The router at one socket."""
 
     async def is_ready(self) -> bool:
         """Say whether the router serves."""
@@ -64,22 +72,14 @@ class Door:
         ask = partial(self._client.call, method, *words, body=body, timeout_s=OPERATION_DEADLINE_S)
         await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
 
-    async def _ask(self, method: str, *words: str, query: Query | None = None, timeout_s: float) -> "Answer":
-        ask = partial(self._client.request, method, *words, query=query, timeout_s=timeout_s)
-        return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
 
-
-class PolicyDoor:
+class PolicyDoor(_Socket):
     """The policy controller at one socket."""
-
-    def __init__(self, socket: Path) -> None:
-        self._client = Client(socket)
 
     async def stands(self) -> bool:
         """Say whether its rules are in the kernel, which close new pods until it knows them."""
-        ask = partial(self._client.request, "GET", "policy", "status", timeout_s=STATUS_DEADLINE_S)
         try:
-            told = decode_json(await trio.to_thread.run_sync(ask, abandon_on_cancel=True))
+            told = decode_json(await self._ask("GET", "policy", "status", timeout_s=STATUS_DEADLINE_S))
         except Unreachable:
             return False
         return mapping(mapping(told).get("kernel")).get("stands") is True

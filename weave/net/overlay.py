@@ -191,7 +191,7 @@ class Overlay:
             await self.firewall.wipe()
 
     def _settle_devices(self) -> None:
-        ipv6 = self.mtu >= limits.MIN_MTU_V6 and run_there(self._namespace, sysctl.has_ipv6)
+        ipv6 = self.mtu >= limits.MIN_MTU_V6 and sysctl.has_ipv6()
         wanted = devices.wishes(self._config, self.mtu, self._versions, ipv6=ipv6)
         links, steps = devices.reconcile(wanted, self._netlink, self._namespace)
         if steps:

@@ -3,7 +3,7 @@
 import errno
 import socket
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from weave.netlink.connection import NetlinkFailure
 from weave.netlink.constants import AF_NETLINK, NETLINK_ADD_MEMBERSHIP, SOL_NETLINK
@@ -14,20 +14,24 @@ BUFFER_BYTES = 1 << 18
 """Room for thousands of notices; what does not fit is a reason to look, so more would gain nothing."""
 
 
-def listen(protocol: int, groups: Iterable[int], buffer: int = BUFFER_BYTES) -> socket.socket:
+def listen(protocol: int, groups: Iterable[int], buffer: int = BUFFER_BYTES,
+           subject: str = "listen to what changes in the kernel") -> socket.socket:
     """Return a socket, not blocking, that hears these groups in the network namespace of the calling thread.
 
-    What does not fit its buffer (octets) is lost, and then `recv` fails once with ENOBUFS.
+    What does not fit its buffer (octets) is lost, and then `recv` fails once with ENOBUFS. Where there is no such
+    socket, `NetlinkFailure` says so of the subject.
     """
-    listener = socket.socket(AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        listener.bind((0, 0))
-        for group in groups:
-            listener.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
-    except OSError as exc:
-        listener.close()
-        raise NetlinkFailure("listen to what changes in the kernel", exc.errno or 0) from exc
+    with ExitStack() as undo:
+        try:
+            listener = undo.enter_context(socket.socket(
+                AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            listener.bind((0, 0))
+            for group in groups:
+                listener.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        except OSError as exc:
+            raise NetlinkFailure(subject, exc.errno or 0) from exc
+        undo.pop_all()
     return listener
 
 

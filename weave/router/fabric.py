@@ -97,8 +97,6 @@ class Fabric:
         self.mtu = SegmentMtu(datapath.carries, present=datapath.mtu, floor=_floor(settings))
         self._able: set[PeerName] = set()
         """Peers that can do the sleeve, as this host can."""
-        self._provers: set[PeerName] = set()
-        """Peers that answer probes of plain VXLAN."""
         self._claims: dict[PeerName, Claim] = {}
         """What the peers' kernels can."""
         self._places: dict[PeerName, PeerConfig] = {}
@@ -273,10 +271,11 @@ class Fabric:
     def _proven(self, peers: Sequence[PeerUnderlay], links: Sequence[LinkDecision]) -> list[LinkDecision]:
         """Have plain VXLAN proven where there is something else, and leave it where it does not get through."""
         self._able = {peer.name for peer in peers if peer.sleeve and self._ability.sleeve}
+        provers = {peer.name for peer in peers if peer.proves}
         connected = {view.peer for view in self._mesh.core.connections() if view.established}
         ways = {link.peer: VxlanWay(link.address, self._mesh.core.is_reachable(link.peer), link.peer in connected)
                 for link in links if link.mode == MODE_VXLAN and link.address is not None
-                and link.peer in self._able & self._provers}
+                and link.peer in self._able & provers}
         self._prover.want(ways, self._datapath.mtu)
         broken = self._prover.broken()
         self._degraded = {peer: way.address for peer, way in ways.items() if peer in broken}
@@ -315,7 +314,6 @@ class Fabric:
     def _peers(self) -> list[PeerUnderlay]:
         connections = {view.peer: view for view in self._mesh.core.connections() if view.established}
         result = []
-        self._provers = {peer.name for peer in self._mesh.core.peers() if peer.features.get(PROVES) is True}
         for peer in self._mesh.core.peers():
             if peer.is_self:
                 continue
@@ -329,6 +327,7 @@ class Fabric:
                 name=peer.name, nickname=peer.nickname, connected_from=host,
                 advertised=advertised, encrypts=bool(peer.features.get(ENCRYPTED)),
                 sleeve=bool(peer.features.get(CAN_SLEEVE)), vxlan=peer.features.get(CAN_VXLAN) is not False,
+                proves=peer.features.get(PROVES) is True,
                 trusts_us=trusts if isinstance(trusts, bool) else None,
                 trusted_subnets=_networks(peer.trusted_subnets),
             ))

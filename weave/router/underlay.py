@@ -37,6 +37,8 @@ class PeerUnderlay:
     """The peer can do the sleeve."""
     vxlan: bool = True
     """The peer does not insist on the sleeve."""
+    proves: bool = False
+    """The peer answers probes of plain VXLAN."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Collection, Mapping
-from struct import Struct
 
 import trio
 
@@ -14,7 +13,7 @@ from weave.net.crypt.pact_messages import Way
 from weave.net.ipsec.plan import Place, PolicyChange, missing, orphans, plan_policies
 from weave.net.namespace import run_there
 from weave.netlink import constants as nl
-from weave.netlink import xfrm
+from weave.netlink import listener, xfrm
 from weave.netlink.codec import Message, split_datagram
 from weave.netlink.connection import RECEIVE_BYTES, Netlink, NetlinkFailure
 from weave.netlink.xfrm import Acquire, Association, AssociationState, Expired, PolicyKey, PolicyState
@@ -22,7 +21,6 @@ from weave.netlink.xfrm import Acquire, Association, AssociationState, Expired, 
 log = logging.getLogger("weave.net")
 
 _GONE = frozenset({errno.ENOENT, errno.ESRCH})
-_U32 = Struct("=I")
 
 
 class Ipsec:
@@ -84,15 +82,8 @@ class Ipsec:
 
 def open_monitor() -> socket.socket:
     """Return a socket, in the namespace of the calling thread, on which the kernel tells what wears out or lacks."""
-    try:
-        monitor = socket.socket(nl.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
-                                nl.NETLINK_XFRM)
-        monitor.bind((0, 0))
-        for group in (xfrm.XFRMNLGRP_ACQUIRE, xfrm.XFRMNLGRP_EXPIRE):
-            monitor.setsockopt(nl.SOL_NETLINK, nl.NETLINK_ADD_MEMBERSHIP, _U32.pack(group))
-    except OSError as exc:
-        raise EnvironmentFailure(f"cannot listen to the kernel's IPsec: {exc.strerror}; run it as root") from exc
-    return monitor
+    return listener.listen(nl.NETLINK_XFRM, (xfrm.XFRMNLGRP_ACQUIRE, xfrm.XFRMNLGRP_EXPIRE),
+                           subject="listen to the kernel's IPsec")
 
 
 async def listen(monitor: socket.socket, hear: Callable[[Expired | Acquire], None]) -> None:
