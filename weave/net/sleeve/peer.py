@@ -80,6 +80,11 @@ class Peer:
         return self.current is not None and self.address is not None
 
     @property
+    def is_direct(self) -> bool:
+        """Say whether the peer is reached without help, and answers."""
+        return self.is_established and self.helper is None and self.quality.lost_in_row < limits.PROBES_LOST
+
+    @property
     def helper(self) -> str | None:
         """Return the peer through which this one is reached; None where it is reached directly, or not at all."""
         return None if self.address is None else helper_of(self.address)
