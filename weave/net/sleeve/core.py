@@ -18,9 +18,11 @@ from weave.net.sleeve.door import Door, Verdict, open_cookie
 from weave.net.sleeve.handshake import Initiation
 from weave.net.sleeve.keys import tag_key, which_key
 from weave.net.sleeve.model import Effect, Notice, PeerConfig, PeerStatus, Resend, Send
-from weave.net.sleeve.peer import FAR, Inbox, Peer
+from weave.net.sleeve.peer import Inbox, Peer
 from weave.net.sleeve.relaying import Relaying
 from weave.net.sleeve.session import Session
+from weave.net.sleeve.trials import Trials, direct_places
+from weave.net.sleeve.ways import FAR
 from weave.net.sleeve.wire import (
     COOKIE_HEAD,
     HEADER,
@@ -62,6 +64,7 @@ class SleeveCore:
         self._initiations: dict[int, Peer] = {}
         self._static = static
         self._relaying = Relaying(Key(static.public), self.peers, self.refused)
+        self._trials = Trials(Key(static.public), self._relaying, self.send)
         self._random = random
         self._most = most
         self._door = Door(random)
@@ -149,10 +152,12 @@ class SleeveCore:
     def _tend(self, peer: Peer, now: float) -> None:
         self._expire(peer, now)
         if peer.wants_handshake(now) and peer.handshake_at <= now:
-            self._begin(peer, now, [*peer.candidates(), *self._relays(peer)])
-        elif peer.helper is not None and peer.direct_at <= now:
+            self._begin(peer, now, self._places(peer))
+        elif places := self._trials.tend(peer, now):
+            self._begin(peer, now, places)
+        elif peer.helper is not None and not peer.compares and peer.direct_at <= now:
             peer.direct_at = now + limits.DIRECT_AGAIN_S
-            self._begin(peer, now, [place for place in peer.candidates() if helper_of(place) is None])
+            self._begin(peer, now, direct_places(peer))
         if peer.probe_due(now) <= now:
             self._probe(peer, now)
         if peer.is_established:
@@ -257,12 +262,9 @@ class SleeveCore:
         self.schedule(peer, now)
 
     def _establish(self, peer: Peer, inbox: Inbox, address: Address, now: float) -> None:
-        is_new = not peer.is_established
-        if self._yields(inbox, peer.current):
-            self._drop(peer.demote(inbox))
-        else:
-            self._drop(peer.promote(inbox))
-        peer.heard(address, now, is_newest=True)
+        is_new, yields = not peer.is_established, self._yields(inbox, peer.current)
+        self._drop(peer.demote(inbox) if yields else peer.promote(inbox))
+        peer.heard(address, now, is_newest=not yields)
         self._relaying.note_place(address, peer)
         peer.direct_at = now + limits.DIRECT_AGAIN_S
         if is_new:
@@ -299,16 +301,29 @@ class SleeveCore:
         if inbox is None:
             raise SleeveError("a datagram belongs to no session")
         body, is_newest = inbox.session.open_control(data)
-        self._heard(inbox, address, now, is_newest=is_newest)
         message = decode_control(body)
+        if isinstance(message, Probe | Echo) and message.is_trial:
+            self._tried(inbox, message, len(data), address, now)
+            return
+        self._heard(inbox, address, now, is_newest=is_newest)
         if message is not None:
             self._obey(inbox, message, len(data), address, now)
         self.schedule(inbox.peer, now)
+
+    def _tried(self, inbox: Inbox, message: Probe | Echo, size: int, address: Address, now: float) -> None:
+        """Answer a trial the way it came, or take in its echo; it says nothing of the way in use."""
+        peer = inbox.peer
+        if isinstance(message, Echo):
+            self._trials.answered(peer, message, now)
+        elif inbox is not peer.next:
+            echo = Echo(size, message.number, None, is_trial=True)
+            self.send(peer, inbox.session.seal_control(encode_control(echo)), address)
 
     def _obey(self, inbox: Inbox, message: Control, size: int, address: Address, now: float) -> None:
         peer = inbox.peer
         match message:
             case Probe():
+                peer.compares = message.compares
                 inbox.reassembly.reach = max(inbox.reassembly.reach, message.sent)
                 seen_at = None if helper_of(address) is not None else address
                 self._say(peer, Echo(size, message.number, seen_at), inbox)
@@ -324,6 +339,7 @@ class SleeveCore:
                 assert_never(other)
 
     def _echoed(self, peer: Peer, echo: Echo, now: float) -> None:
+        peer.compares = echo.compares
         peer.quality.echoed(echo.number, now)
         peer.sizes.passed(echo.size)
 
@@ -388,6 +404,12 @@ class SleeveCore:
             return None
         return taken
 
+    def _places(self, peer: Peer) -> list[Address]:
+        """Return where a handshake goes: where the peer is known to be, or through others; never off a chosen way."""
+        if peer.address is not None and peer.helper is not None and peer.quality.lost_in_row < limits.PROBES_LOST:
+            return [peer.address]
+        return [*peer.candidates(), *self._relays(peer)]
+
     def _relays(self, peer: Peer) -> list[Address]:
         """Return the helpers to try once a peer could not be found directly for a while."""
         return [] if peer.attempts < limits.RELAY_AFTER_ATTEMPTS else list(map(via, self._relaying.helpers(peer)))
@@ -399,7 +421,10 @@ class SleeveCore:
         if inbox is peer.next:
             self._establish(peer, inbox, address, now)
             self._probe(peer, now)
-        elif peer.heard(address, now, is_newest=is_newest and (helper_of(address) is None or inbox is peer.current)):
+            return
+        # a session takes its way with it: what is under way on a former one does not lead back to the way that was left
+        leads = inbox is peer.current or (peer.helper is None and helper_of(address) is None)
+        if peer.heard(address, now, is_newest=is_newest and leads):
             self._relaying.note_place(address, peer)
             self.effects.append(Notice(peer.config.name, "moved", address))
 
@@ -435,5 +460,6 @@ class SleeveCore:
             del self._by_key[peer.config.key]
             self._relaying.remove(peer)
         self._forget_initiations(peer)
+        self._trials.forget(peer)
         for inbox in peer.inboxes():
             self._drop(inbox)

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from weave.net.sleeve import limits
 from weave.net.sleeve.model import Send
-from weave.net.sleeve.peer import FAR, Peer
+from weave.net.sleeve.peer import Peer
+from weave.net.sleeve.ways import FAR
 from weave.net.sleeve.wire import RELAY_BYTES, RELAY_HEAD, Address, Key, Kind, helper_of, short, via
 
 LOSSY = 0.05
