@@ -167,6 +167,8 @@ RESTART_S = 0.1
 RESTART_MOST_S = 5.0
 HELLO_DEADLINE_S = 5.0
 """An interpreter starts in a fifth of a second on a quiet machine."""
+START_DEADLINE_S = 60.0
+"""Until a sleeve that was started and says nothing is ended for another; on a very busy machine it takes long."""
 QUIT_DEADLINE_S = 2.0
 TAP_HEADER = 10
 """Octets of the virtio header before each frame."""
