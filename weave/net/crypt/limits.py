@@ -43,6 +43,10 @@ ANSWER_S = 1.0
 """After that a probe counts as lost. Longer than any path on earth, short enough to fall back within seconds."""
 LOST_PROBES = 4
 """In a row, the last three half a second apart: a tunnel that died is noticed after about 4 s."""
+PROBES_KEPT, MANY_LOST = 20, 7
+"""When so many of the latest are lost, as where a fifth of packets is, the way is left: TCP hardly moves there."""
+PROBES_STEADY, FEW_LOST = 12, 1
+"""A way that lost many is used again when of so many in a row no more than this were lost."""
 LARGE_EVERY = 5
 """Each fifth probe of a tunnel in use is as large as a packet can be."""
 PEER_FRESH_S = 7.0

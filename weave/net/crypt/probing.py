@@ -1,6 +1,6 @@
 """Whether a tunnel to a peer carries: proven by probes, lost when they stay unanswered, tried again later. Pure.
 
-                 small and large answered                 several lost in a row
+                 small and large answered                 several lost in a row, or many of the latest
     proving ──────────────────────────────→ proven ──────────────────────────────→ failed
        │  └──────────── too long ────────────────────────────────────────────────→   │
        └─────────────────── after a pause, or as soon as the peer probes us ─────────┘
@@ -9,8 +9,11 @@ A tunnel is used only while both ends have proven it, which each says in its pro
 that nobody knows to work, and both ends leave it together. While the peer's router is away (*suspended*) probes are
 not missed, and what was proven stays in use: the kernels carry on by themselves. So it does when the router is back,
 which answers nothing until it has agreed on keys: until its first answer, or until it has had time enough.
+
+One that lost many probes has to prove more: that it does so no longer. What the peer sends does not shorten its pause.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -44,6 +47,10 @@ class Track:
         self._answered: set[bool] = set()
         """Sizes (large or not) answered since proving began."""
         self._lost = {False: 0, True: 0}
+        self._latest: deque[bool] = deque(maxlen=limits.PROBES_KEPT)
+        """Of each of the latest small probes, whether it was lost."""
+        self._lost_many = False
+        """Whether it failed for that."""
         self._count = 0
         self._next_at = now
         self._until = now + limits.PROVE_S
@@ -106,14 +113,16 @@ class Track:
         self._greeted_until = -inf
         self._note_peer(now, peer_proven=peer_proven)
         self._answered.add(large)
-        if self.phase == PROVING and len(self._answered) == 2:
-            self.phase, self.reason = PROVEN, ""
+        if not large:
+            self._latest.append(False)
+        if self.phase == PROVING and len(self._answered) == 2 and self._is_steady():
+            self.phase, self.reason, self._lost_many = PROVEN, "", False
             self._proven_at = self._next_at = now  # the other end learns of it at once
 
     def heard(self, now: float, *, peer_proven: bool) -> None:
         """Note that the peer probes us through this tunnel: one direction works."""
         self._note_peer(now, peer_proven=peer_proven)
-        if self.phase == FAILED and now - self._failed_at >= limits.PROBE_INTERVAL_S:
+        if self.phase == FAILED and not self._lost_many and now - self._failed_at >= limits.PROBE_INTERVAL_S:
             self._prove(now)
 
     def unsent(self, token: bytes, trouble: str) -> None:
@@ -127,6 +136,7 @@ class Track:
             return
         self._suspended = suspended
         self._asked.clear()
+        self._latest.clear()
         self._lost = {False: 0, True: 0}
         self._next_at = now
         self._greeted_until = -inf if suspended else now + limits.ADOPTED_S
@@ -162,7 +172,10 @@ class Track:
     def _count_lost(self, now: float) -> None:
         lost = [token for token, (sent_at, _) in self._asked.items() if sent_at + limits.ANSWER_S <= now]
         for token in lost:
-            self._lost[self._asked.pop(token)[1]] += 1
+            _, large = self._asked.pop(token)
+            self._lost[large] += 1
+            if not large:
+                self._latest.append(True)
             self.loss += (1.0 - self.loss) * limits.LOSS_WEIGHT
         if lost:
             self._next_at = min(self._next_at, now + limits.PROVE_INTERVAL_S)
@@ -172,10 +185,19 @@ class Track:
             self._fail(self._trouble or "probes are no longer answered: a firewall or NAT may drop the packets", now)
         elif self._lost[True] >= limits.LOST_PROBES:
             self._fail("large packets vanish on the way: lower --mtu, or mend the MTU of the network between", now)
+        elif sum(self._latest) >= limits.MANY_LOST:
+            self._fail(f"{sum(self._latest)} of the latest {len(self._latest)} probes were lost", now)
+
+    def _is_steady(self) -> bool:
+        """Say whether it loses little, where that is in question."""
+        return not self._lost_many or (len(self._latest) >= limits.PROBES_STEADY
+                                       and sum(self._latest) <= limits.FEW_LOST)
 
     def _why_unproven(self) -> str:
         if self._trouble:
             return self._trouble
+        if self._lost_many and False in self._latest:
+            return f"{sum(self._latest)} of the latest {len(self._latest)} probes were lost"
         if False in self._answered:
             return "large packets vanish on the way: lower --mtu, or mend the MTU of the network between"
         return "no probe was answered: a firewall or NAT may drop the packets"
@@ -183,6 +205,8 @@ class Track:
     def _fail(self, reason: str, now: float) -> None:
         if now - self._proven_at >= limits.STEADY_S:
             self._pause = limits.FIRST_RETRY_S
+        if self.phase == PROVEN:
+            self._lost_many = sum(self._latest) >= limits.MANY_LOST
         self.phase, self.reason, self._proven_at = FAILED, reason, inf
         self._asked.clear()
         self._failed_at, self._until = now, now + self._pause
@@ -192,9 +216,11 @@ class Track:
     def _prove(self, now: float) -> None:
         self.phase = PROVING
         self._answered.clear()
+        self._latest.clear()
         self._lost = {False: 0, True: 0}
         self._trouble = ""
-        self._next_at, self._until = now, now + limits.PROVE_S
+        longer_s = limits.PROBES_STEADY * limits.PROVE_INTERVAL_S if self._lost_many else 0.0
+        self._next_at, self._until = now, now + limits.PROVE_S + longer_s
 
     def _note_peer(self, now: float, *, peer_proven: bool) -> None:
         self._peer_proven_at = now if peer_proven else -inf
