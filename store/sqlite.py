@@ -87,7 +87,11 @@ class _Thread:
 
     async def put(self, request: _Request) -> None:
         """Queue a request when there is room; cancelled here, nothing has happened."""
-        await self._slots.acquire()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self._slots.acquire_nowait()  # without a turn for other tasks, so that requests of one turn share a write
+        except trio.WouldBlock:
+            await self._slots.acquire()
         if self._stopped:
             self._slots.release()
             raise trio.ClosedResourceError("the store is closed")

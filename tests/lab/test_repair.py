@@ -13,8 +13,9 @@ REPAIR_S = 5.0
 
 @pytest.fixture
 def talking(shared: World) -> Iterator[tuple[World, str]]:
-    """Give a lab in which c1 on h1 reaches c2 on h2."""
+    """Give a lab in which c1 on h1 reaches c2 on h2, and h1 has entries for it: by flooding it is reached sooner."""
     with shared.containers("h1", "c1"), shared.containers("h2", "c2") as [there]:
+        shared.until(lambda: str(state_of(shared)), lambda seen: f"{there} " in seen, "h1 has no entry for c2")
         shared.until(lambda: shared.reaches("c1", there), bool, "c1 does not reach c2")
         yield shared, there
 

@@ -8,6 +8,7 @@ where that is ours.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork, parse_address, parse_interface
 from weave.cni.errors import CniError
@@ -20,6 +21,8 @@ OUR_IPAM = "weave-ipam"
 MAX_MTU = 65535
 MAX_RATE_BITS = (1 << 63) - 1
 """What the reference implementation can hold; kubelet gives such numbers for `no limit`."""
+_KEPT = 64
+"""How many configurations are remembered: a runtime gives the same one, octet by octet, with nearly every container."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _BARE_NAME = re.compile(r"[^/\s]{1,255}")
 
@@ -98,6 +101,7 @@ class NetConf:
     """Container and interface of what GC should keep; None where it does not say."""
 
 
+@lru_cache(_KEPT)
 def read_version(data: bytes) -> str:
     """Return the version a configuration asks for, as far as it can be read at all."""
     try:
@@ -106,6 +110,7 @@ def read_version(data: bytes) -> str:
         return OLDEST
 
 
+@lru_cache(_KEPT)
 def read_netconf(data: bytes) -> NetConf:
     """Return the configuration; raise `CniError` where it cannot be used."""
     top = decode(data)

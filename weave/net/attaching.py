@@ -41,6 +41,8 @@ class Cable:
     request: AttachRequest
     bridge: int
     mac: str
+    host_mac: str
+    """Of the host's end."""
     mtu: int
     namespace: int
     """Descriptor of the container's network namespace."""
@@ -171,8 +173,8 @@ def _far_end(cable: Cable, inside: Netlink) -> Link:
 def _create(cable: Cable, host: Netlink) -> None:
     """Make the cable and plug it in, in one round; a refusal leaves nothing."""
     request = cable.request
-    create = messages.create_veth(cable.host_interface, master=cable.bridge, mtu=cable.mtu, peer=request.interface,
-                                  peer_mac=cable.mac, namespace=cable.namespace)
+    create = messages.create_veth(cable.host_interface, cable.host_mac, master=cable.bridge, mtu=cable.mtu,
+                                  peer=request.interface, peer_mac=cable.mac, namespace=cable.namespace)
     refusals = host.attempt([create, *_near_end(cable, 0)])
     if not refusals:
         return

@@ -106,7 +106,8 @@ class Cables:
             if identity(descriptor) == self._identity:
                 raise LocalError(f"{request.netns} is the host's own network namespace, not a container's; "
                                  "a container on the host's network needs no attachment (use `weave expose`)")
-            cable = Cable(request, bridge, mac, mtu, descriptor)
+            host_mac = self.host_end(request.container, request.interface)[1]
+            cable = Cable(request, bridge, mac, host_mac, mtu, descriptor)
             addresses = frozenset(Packed(item.packed) for item in request.addresses)
             is_new = self._guard.admit(Port(cable.host_interface, Mac(messages.mac_octets(mac)), addresses))
             try:
@@ -205,6 +206,11 @@ class Cables:
             if (near.container, near.interface) == (container, interface) and near.link.peer_namespace is not None:
                 return host.find_namespace(self._netlink, near.link.peer_namespace)
         return None
+
+    def host_end(self, container: str, interface: str) -> tuple[str, str]:
+        """Return name and MAC that the host's end of a new cable gets."""
+        name = naming.host_interface(container, interface)
+        return name, naming.host_mac(name, self._config.peer)
 
     def decide(self, request: AttachRequest) -> tuple[str, int]:
         """Return the MAC and MTU of an interface; refuse what cannot be."""

@@ -213,9 +213,8 @@ class Datapath:
         return await self._cables.inspect(container, interface, netns, self._overlay.bridge)
 
     def host_end(self, container: str, interface: str) -> tuple[str, str]:
-        """Return name and MAC of the host's end of a container's cable."""
-        name = naming.host_interface(container, interface)
-        return name, host.link_named(self._netlink, name).mac
+        """Return name and MAC that the host's end of a new cable gets."""
+        return self._cables.host_end(container, interface)
 
     async def shape(self, container: str, interface: str, netns: Path, *, to_container: Limit,
                     from_container: Limit) -> None:

@@ -55,6 +55,19 @@ class ForwardingTable:
         """Return what the kernel has, to the best of our knowledge."""
         return Forwarding(frozenset(self._floods), self._macs, self._neighbours, frozenset(self._copies))
 
+    def has_neighbour(self, address: Packed) -> bool:
+        """Say whether the kernel should have a neighbour of this address."""
+        return address in self._neighbours
+
+    def has_forward(self, mac: Mac, vtep: Packed | None) -> bool:
+        """Say whether the kernel should have such an entry: of a VXLAN device or, without VTEP, of the bridge."""
+        if mac == FLOOD:
+            return vtep in self._floods
+        if mac[0] & _GROUP_BIT:
+            return (mac, vtep) in self._copies
+        held = self._macs.get(mac)
+        return held is not None and vtep in (None, held)
+
     def read(self, bridge: int, tunnels: Mapping[int, int]) -> None:
         """Read everything from the kernel; `tunnels` are the devices by family of their underlay."""
         self._bridge = bridge
@@ -89,35 +102,44 @@ class ForwardingTable:
     def apply(self, change: ForwardingChange) -> Iterator[int]:
         """Apply a change in slices, yielding after each how many messages it was.
 
-        The memory follows the kernel slice by slice; after an error, `read` before the next change.
+        The memory follows the kernel slice by slice, before anybody else can hear of it; after an error, `read` before
+        the next change.
         """
         for vteps in _slices(change.floods):
-            yield self._set([messages.add_flood(self._tunnels[len(vtep)], FLOOD, vtep) for vtep in vteps])
+            done = self._set([messages.add_flood(self._tunnels[len(vtep)], FLOOD, vtep) for vtep in vteps])
             self._floods.update(vteps)
+            yield done
         for copies in _slices(change.copies):
-            yield self._set([self._copy(mac, vtep) for mac, vtep in copies])
+            done = self._set([self._copy(mac, vtep) for mac, vtep in copies])
             self._copies.update(copies)
+            yield done
         for copies in _slices(change.gone_copies):
-            yield self._remove([self._no_copy(mac, vtep) for mac, vtep in copies])
+            done = self._remove([self._no_copy(mac, vtep) for mac, vtep in copies])
             self._copies.difference_update(copies)
+            yield done
         for tunnels in _slices(change.tunnels):
-            yield self._set([message for mac, vtep in tunnels for message in self._tunnel(mac, vtep)])
+            done = self._set([message for mac, vtep in tunnels for message in self._tunnel(mac, vtep)])
             self._macs.update(tunnels)
+            yield done
         for neighbours in _slices(change.neighbours):
-            yield self._set([messages.set_neighbour(self._bridge, ip, mac) for ip, mac in neighbours])
+            done = self._set([messages.set_neighbour(self._bridge, ip, mac) for ip, mac in neighbours])
             self._neighbours.update(neighbours)
+            yield done
         for neighbours in _slices(change.gone_neighbours):
-            yield self._remove([messages.delete_neighbour(self._bridge, ip, mac) for ip, mac in neighbours])
+            done = self._remove([messages.delete_neighbour(self._bridge, ip, mac) for ip, mac in neighbours])
             for ip, _ in neighbours:
                 del self._neighbours[ip]
+            yield done
         for tunnels in _slices(change.gone_tunnels):
-            yield self._remove([message for mac, vtep in tunnels for message in self._no_tunnel(mac, vtep)])
+            done = self._remove([message for mac, vtep in tunnels for message in self._no_tunnel(mac, vtep)])
             for mac, vtep in tunnels:
                 if self._macs.get(mac) == vtep:
                     del self._macs[mac]
+            yield done
         for vteps in _slices(change.gone_floods):
-            yield self._remove([messages.delete_tunnel(self._tunnels[len(vtep)], FLOOD, vtep) for vtep in vteps])
+            done = self._remove([messages.delete_tunnel(self._tunnels[len(vtep)], FLOOD, vtep) for vtep in vteps])
             self._floods.difference_update(vteps)
+            yield done
 
     def _tunnel(self, mac: Mac, vtep: Packed) -> tuple[Message, ...]:
         device = self._tunnels[len(vtep)]

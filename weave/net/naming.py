@@ -17,6 +17,11 @@ def host_interface(container: str, interface: str) -> str:
     return HOST_PREFIX + _digest(container, interface)[:4].hex()
 
 
+def host_mac(host_interface: str, peer: PeerName) -> str:
+    """Return the MAC of the host's end of a cable; nothing is ever sent to it."""
+    return _local_mac(_digest("near end", host_interface, peer))
+
+
 def alias(container: str, interface: str) -> str:
     """Return what `ip link` shows beside the host's end: to whom it belongs."""
     return f"{container} {interface}"

@@ -1,14 +1,17 @@
 """Which of the kernel's notices mean that something of ours was removed or altered. Pure.
 
 We change much and remove little, so removals are the sign that is looked for, whoever did it: a look too many after a
-removal of our own costs some milliseconds, a look too few costs packets.
+removal of our own costs some milliseconds, a look too few costs packets. Entries go with every container, though, by
+our own hand: of those a removal counts where we still hold on to the entry.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 from weave.net.crypt.gate import GATE_TABLE
 from weave.net.guard import GUARD_TABLE, NAT_TABLE
+from weave.net.model import Mac, Packed
 from weave.net.port_guard import TABLE as PORT_TABLE
 from weave.netlink.codec import Reply, read_fixed
 from weave.netlink.constants import (
@@ -20,9 +23,9 @@ from weave.netlink.constants import (
     RTM_DELNEIGH,
     RTM_NEWLINK,
 )
-from weave.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
+from weave.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL, mac_octets
 from weave.netlink.nftables import NFNL_SUBSYS_NFTABLES, NFT_MSG_DELSETELEM, changed_table
-from weave.netlink.readings import read_link, read_neighbour
+from weave.netlink.readings import read_forward, read_link, read_neighbour
 
 NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET = 2, 5, 8, 11
 _NFT_REMOVALS = frozenset({NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM})
@@ -31,14 +34,25 @@ _TABLES_OF_HOSTS = frozenset({GUARD_TABLE, GATE_TABLE})
 """Tables whose elements are other hosts."""
 
 
+class Entries(Protocol):
+    """What we wrote and did not take back."""
+
+    def has_neighbour(self, address: Packed) -> bool:
+        """Say whether there should be a neighbour of this address."""
+
+    def has_forward(self, mac: Mac, vtep: Packed | None) -> bool:
+        """Say whether there should be such a forwarding entry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """What of the kernel's devices is ours."""
+    """What of the kernel's devices, and of what belongs to them, is ours."""
 
     bridge: int
     """Index of the bridge."""
     ports: frozenset[int]
     """Indexes of the devices on it that lead to other hosts."""
+    entries: Entries
 
     @property
     def devices(self) -> frozenset[int]:
@@ -61,11 +75,16 @@ def _is_entry_damage(notice: Reply, ours: Ours) -> bool:
     family, device, state, _, _ = read_fixed(NEIGHBOUR, notice.body)
     if family == AF_BRIDGE:
         # What the bridge learned comes and goes by itself; what we wrote is permanent, or not to be asked for.
-        return device in ours.ports and bool(state & (NUD_PERMANENT | NUD_NOARP))
+        if device not in ours.ports or not state & (NUD_PERMANENT | NUD_NOARP):
+            return False
+        entry = read_forward(notice.body)
+        return ours.entries.has_forward(
+            Mac(mac_octets(entry.mac)), None if entry.vtep is None else Packed(entry.vtep.packed))
     if device != ours.bridge:
         return False
     found = read_neighbour(notice.body)
-    return found is not None and found.protocol == PROTOCOL
+    return (found is not None and found.protocol == PROTOCOL
+            and ours.entries.has_neighbour(Packed(found.address.packed)))
 
 
 def _is_link_damage(notice: Reply, ours: Ours) -> bool:

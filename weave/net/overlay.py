@@ -86,8 +86,8 @@ class Overlay:
 
     @property
     def ours(self) -> Ours:
-        """Return the devices that are ours, by index."""
-        return Ours(self.bridge, frozenset(self._tunnels.values()))
+        """Return what is ours: devices by index, and the entries that belong to them."""
+        return Ours(self.bridge, frozenset(self._tunnels.values()), self.table)
 
     def inherited(self) -> dict[IPAddress, list[Endpoint]]:
         """Return the remote endpoints that the kernel has, by underlay address; hosts without any are there too."""

@@ -151,7 +151,7 @@ def create_link(name: str, kind: str, mac: str, data: Mapping[int, bytes]) -> Me
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + codec.attribute(IFLA_ADDRESS, mac_octets(mac)) + info)
 
 
-def create_veth(name: str, *, master: int, mtu: int, peer: str, peer_mac: str, namespace: int) -> Message:
+def create_veth(name: str, mac: str, *, master: int, mtu: int, peer: str, peer_mac: str, namespace: int) -> Message:
     """Create a veth pair, one end a port of `master`, the other born inside the namespace of that descriptor.
 
     Each end has one queue: the kernel's default is one for each processor, which a veth has no use for unless XDP runs
@@ -163,7 +163,7 @@ def create_veth(name: str, *, master: int, mtu: int, peer: str, peer_mac: str, n
     info = codec.nested(IFLA_LINKINFO, codec.attribute(IFLA_INFO_KIND, b"veth"),
                         codec.nested(IFLA_INFO_DATA, codec.nested(VETH_INFO_PEER, inside)))
     body = (LINK.pack(AF_UNSPEC, 0, 0, 0, 0) + codec.text(IFLA_IFNAME, name) + codec.u32(IFLA_MTU, mtu)
-            + codec.u32(IFLA_MASTER, master) + _ONE_QUEUE)
+            + codec.attribute(IFLA_ADDRESS, mac_octets(mac)) + codec.u32(IFLA_MASTER, master) + _ONE_QUEUE)
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + info)
 
 

@@ -6,7 +6,8 @@ The compiler remembers what it made of each policy and selector, by identity, so
 a fresh compiler makes the same ruleset of the same cluster.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from weave.addresses import IPAddress
@@ -165,16 +166,29 @@ class Compiler:
 
     def _build(self, profiles: Mapping[_Identity, _Profile]) -> _Structure:
         made = _Structure(profiles)
+        users = Counter((direction, family, id(policy)) for (direction, family, _), profile in profiles.items()
+                        for policy in profile.policies)
         for identity, profile in profiles.items():
             direction, family, _ = identity
-            made.names[identity] = self._profile(made, profile, direction, family)
+            shared = {policy for policy in map(id, profile.policies) if users[direction, family, policy] > 1}
+            made.names[identity] = self._profile(made, profile, direction, family, shared)
         return made
 
-    def _profile(self, made: _Structure, profile: _Profile, direction: Direction, family: int) -> str:
-        """Have the chain of a profile made, and return its name."""
+    def _profile(self, made: _Structure, profile: _Profile, direction: Direction, family: int,
+                 shared: Container[int]) -> str:
+        """Have the chain of a profile made, and return its name.
+
+        Only a policy that other profiles share, as its identity says, has a chain of its own: for every element that
+        leads to a chain, the kernel goes through all chains of the table to see that none leads back to itself.
+        """
         rules = [Rule((), Jump(self._tier(made, profile.admin, direction, family)))] if profile.admin else []
-        rules += [Rule((), Jump(self._policy(made, policy, direction, family)),
-                       f"{policy.namespace}/{policy.name}") for policy in profile.policies]
+        for policy in profile.policies:
+            compiled = self._policy(made, policy, direction, family)
+            if id(policy) in shared:
+                made.chains[compiled.name] = compiled.chain
+                rules.append(Rule((), Jump(compiled.name), f"{policy.namespace}/{policy.name}"))
+            else:
+                rules += compiled.chain.rules
         if profile.policies:
             rules += _refuse(made, profile.policies, direction, family)
         elif profile.baseline:
@@ -184,7 +198,7 @@ class Compiler:
         made.chains[name] = chain
         return name
 
-    def _policy(self, made: _Structure, policy: NetworkPolicy, direction: Direction, family: int) -> str:
+    def _policy(self, made: _Structure, policy: NetworkPolicy, direction: Direction, family: int) -> Compiled:
         at = (direction, family, id(policy))
         known = made.compiled.get(at) or self._structure.compiled.get(at)
         return _enter(made, at, policy, known[1] if known else compile_policy(policy, direction, family))
@@ -192,11 +206,13 @@ class Compiler:
     def _tier(self, made: _Structure, policies: Sequence[ClusterPolicy], direction: Direction, family: int) -> str:
         at = (direction, family, *map(id, policies))
         known = made.compiled.get(at) or self._structure.compiled.get(at)
-        return _enter(made, at, policies, known[1] if known else compile_tier(policies, direction, family))
+        tier = _enter(made, at, policies, known[1] if known else compile_tier(policies, direction, family))
+        made.chains[tier.name] = tier.chain
+        return tier.name
 
 
-def _enter(made: _Structure, at: object, origin: object, compiled: Compiled) -> str:
-    """Take a chain over, and first what it needs; `origin` stays alive as long as its identity counts."""
+def _enter(made: _Structure, at: object, origin: object, compiled: Compiled) -> Compiled:
+    """Take over what a chain needs; `origin` stays alive as long as its identity counts."""
     if at not in made.compiled:
         made.compiled[at] = (origin, compiled)
         made.wanted |= compiled.wanted
@@ -204,15 +220,13 @@ def _enter(made: _Structure, at: object, origin: object, compiled: Compiled) -> 
         for tag, (chain, refusal) in compiled.refusing.items():
             made.chains[refusing_name(tag)] = chain
             made.refusals[tag] = refusal
-        made.chains[compiled.name] = compiled.chain
-    return compiled.name
+    return compiled
 
 
 def _refuse(made: _Structure, policies: Iterable[NetworkPolicy], direction: Direction, family: int) -> tuple[Rule, ...]:
     """Return the end of a profile.
 
-    It is no chain to go to, which profiles could share: for every element that leads to a chain, the kernel goes
-    through all chains of the table to see that none leads back to itself.
+    It is no chain to go to, which profiles could share, for the same reason as policies of one profile are none.
     """
     words = ", ".join(f"{policy.namespace}/{policy.name}" for policy in policies)
     tag, rules, refusal = refuse(direction, family, words)

@@ -99,8 +99,8 @@ class Addressing:
 
         Containers find weave DNS and their gateway there, so it comes with the first container at the latest.
         """
-        if self._ipam is None:
-            return None
+        if self._ipam is None or self.bridge is not None:
+            return self.bridge
         async with self._bridge_lock:
             if self.bridge is None:
                 address = await self._ipam.allocate(EXPOSE_IDENT, None)

@@ -81,17 +81,23 @@ class Exposure:
 
         What a person exposed stays as it is; `masquerade` is how we expose where nobody did.
         """
+        known = self._exposed_in(subnet)
+        if known is not None:
+            return known
         async with self._gateway_lock:
-            held = self._addressing.lookup(EXPOSE_IDENT, subnet)
-            for address in held:
-                if address in self._exposed:
-                    return address
+            known = self._exposed_in(subnet)
+            if known is not None:
+                return known
             if not masquerade and subnet == self._addressing.default_subnet:
                 own = await self._addressing.bridge_address()
                 assert own is not None, "a range has a default subnet"
                 return own
             [exposed] = await self.expose((AnyIn(subnet),), None, masquerade=masquerade)
             return exposed
+
+    def _exposed_in(self, subnet: IPNetwork) -> IPInterface | None:
+        held = self._addressing.lookup(EXPOSE_IDENT, subnet)
+        return next((address for address in held if address in self._exposed), None)
 
     async def hide(self, wishes: Sequence[Wish]) -> list[IPInterface]:
         """Take addresses of the host off the network; the one where weave DNS answers stays while it does."""

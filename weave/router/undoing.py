@@ -22,9 +22,11 @@ async def together(*jobs: Callable[[], Awaitable[object]]) -> None:
     async def run(job: Callable[[], Awaitable[object]]) -> None:
         ended.append(await outcome.acapture(job))
 
+    *others, last = jobs
     async with trio.open_nursery() as nursery:
-        for job in jobs:
+        for job in others:
             nursery.start_soon(run, job)
+        await run(last)
     for end in ended:
         end.unwrap()
 

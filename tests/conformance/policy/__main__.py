@@ -6,6 +6,7 @@ With `--kernel` (as root) every probe is also a packet between containers on lab
 status 1 where a case failed. Of cyclonus, the naive matcher is what says what must happen.
 """
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +16,6 @@ from tests.conformance.policy.runner import ENGINES, Engine, Failure, tally
 from tests.conformance.policy.suites import cases
 
 SHOWN_PROBES = 5
-KERNEL = "--kernel"
 
 
 def report(case: Case, failures: Sequence[Failure]) -> None:
@@ -25,9 +25,15 @@ def report(case: Case, failures: Sequence[Failure]) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    names = [word for word in words if word != KERNEL]
-    engines = {name: ENGINES[name] for name in names or ENGINES}
-    if KERNEL not in words:
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance.policy",
+                                     description="Print how many cases of each category every engine passes.")
+    parser.add_argument("--kernel", action="store_true", help="send every probe between containers too (as root)")
+    parser.add_argument("engines", nargs="*", metavar="ENGINE", help=f"of {', '.join(ENGINES)}; default: all of them")
+    given = parser.parse_args(words)
+    if unknown := [name for name in given.engines if name not in ENGINES]:
+        parser.error(f"there is no engine {unknown[0]!r}; there are {', '.join(ENGINES)}")
+    engines = {name: ENGINES[name] for name in given.engines or ENGINES}
+    if not given.kernel:
         return show(engines)
     with kernel_engine() as engine:
         return show({**engines, "kernel": engine})

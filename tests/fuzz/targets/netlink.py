@@ -32,7 +32,8 @@ def target(data: bytes) -> None:
         return
 
 
-_LINK = messages.create_veth("vethwe1", master=3, mtu=1450, peer="eth0", peer_mac="02:11:22:33:44:55", namespace=4).body
+_LINK = messages.create_veth("vethwe1", "02:00:00:00:00:07", master=3, mtu=1450, peer="eth0",
+                             peer_mac="02:11:22:33:44:55", namespace=4).body
 _POLICY = xfrm.PolicyKey(True, ip_address("192.0.2.1"), ip_address("192.0.2.2"), 6784)
 _ASSOCIATION = xfrm.add_association(xfrm.Association(_POLICY.source, _POLICY.destination, 256, bytes(36))).body
 _PEER = wireguard.Peer(b"k" * 32, endpoint=(_POLICY.source, 6785), allowed=frozenset({ip_network("fd77::7/128")}))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from weave.net.model import Mac, Packed
 from weave.net.notices import Ours, is_firewall_damage, is_route_damage
 from weave.netlink.codec import Reply, attribute, u8, u32
 from weave.netlink.constants import (
@@ -10,6 +11,7 @@ from weave.netlink.constants import (
     IFF_UP,
     IFLA_MASTER,
     NDA_DST,
+    NDA_LLADDR,
     NDA_PROTOCOL,
     NUD_NOARP,
     RTM_DELADDR,
@@ -22,7 +24,9 @@ from weave.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
 from weave.netlink.nftables import NFNL_SUBSYS_NFTABLES, NFTA_TABLE_NAME
 
 BRIDGE, VXLAN, OTHER = 7, 8, 99
-OURS = Ours(BRIDGE, frozenset({VXLAN}))
+HELD, RELEASED = Packed(bytes([10, 32, 0, 1])), Packed(bytes([10, 32, 0, 2]))
+PEER, FORMER_PEER = Packed(bytes([192, 0, 2, 1])), Packed(bytes([192, 0, 2, 2]))
+OWNED, FORGOTTEN = Mac(bytes.fromhex("020000000001")), Mac(bytes.fromhex("020000000002"))
 LEARNED, FAILED = 0x02, 0x20
 NFT_MSG_NEWRULE, NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFT_MSG_DELSETELEM = 6, 8, 2, 14
 
@@ -31,14 +35,28 @@ def link(kind: int, index: int, flags: int = IFF_UP, master: int = BRIDGE) -> Re
     return Reply(kind, 0, 0, LINK.pack(0, 0, index, flags, 0) + u32(IFLA_MASTER, master))
 
 
-def neighbour(kind: int, family: int, device: int, state: int) -> Reply:
-    return Reply(kind, 0, 0, NEIGHBOUR.pack(family, device, state, 0, 0))
+class Entries:
+    """What is held: one neighbour, and one MAC behind one peer, of which there is half an entry in each table."""
+
+    def has_neighbour(self, address: Packed) -> bool:
+        return address == HELD
+
+    def has_forward(self, mac: Mac, vtep: Packed | None) -> bool:
+        return mac == OWNED and vtep in (None, PEER)
 
 
-def address(kind: int, device: int, protocol: int) -> Reply:
+OURS = Ours(BRIDGE, frozenset({VXLAN}), Entries())
+
+
+def forward(kind: int, device: int, state: int, mac: Mac = OWNED, vtep: Packed | None = None) -> Reply:
+    body = NEIGHBOUR.pack(AF_BRIDGE, device, state, 0, 0) + attribute(NDA_LLADDR, mac)
+    return Reply(kind, 0, 0, body if vtep is None else body + attribute(NDA_DST, vtep))
+
+
+def address(kind: int, device: int, protocol: int, ip: Packed = HELD) -> Reply:
     """Return a notice of the neighbour table; the kernel marks an entry as failed before it removes it."""
     body = NEIGHBOUR.pack(AF_INET, device, FAILED, 0, 0)
-    return Reply(kind, 0, 0, body + attribute(NDA_DST, bytes([10, 32, 0, 1])) + u8(NDA_PROTOCOL, protocol))
+    return Reply(kind, 0, 0, body + attribute(NDA_DST, ip) + u8(NDA_PROTOCOL, protocol))
 
 
 def firewall(kind: int, table: str, subsystem: int = NFNL_SUBSYS_NFTABLES) -> Reply:
@@ -52,13 +70,15 @@ def firewall(kind: int, table: str, subsystem: int = NFNL_SUBSYS_NFTABLES) -> Re
     (link(RTM_NEWLINK, OTHER, flags=0), False),
     (Reply(RTM_DELADDR, 0, 0, ADDRESS.pack(AF_INET, 12, 0, 0, BRIDGE)), True),
     (Reply(RTM_DELADDR, 0, 0, ADDRESS.pack(AF_INET, 12, 0, 0, OTHER)), False),
-    (neighbour(RTM_DELNEIGH, AF_BRIDGE, VXLAN, NUD_NOARP), True),
-    (neighbour(RTM_DELNEIGH, AF_BRIDGE, VXLAN, LEARNED), False),
-    (neighbour(RTM_DELNEIGH, AF_BRIDGE, OTHER, NUD_NOARP), False),
-    (address(RTM_DELNEIGH, BRIDGE, PROTOCOL), True),
+    (forward(RTM_DELNEIGH, VXLAN, NUD_NOARP), True), (forward(RTM_DELNEIGH, VXLAN, NUD_NOARP, vtep=PEER), True),
+    (forward(RTM_DELNEIGH, VXLAN, NUD_NOARP, FORGOTTEN), False),
+    (forward(RTM_DELNEIGH, VXLAN, NUD_NOARP, vtep=FORMER_PEER), False),
+    (forward(RTM_DELNEIGH, VXLAN, LEARNED), False),
+    (forward(RTM_DELNEIGH, OTHER, NUD_NOARP), False),
+    (address(RTM_DELNEIGH, BRIDGE, PROTOCOL), True), (address(RTM_DELNEIGH, BRIDGE, PROTOCOL, RELEASED), False),
     (address(RTM_DELNEIGH, OTHER, PROTOCOL), False),
     (address(RTM_DELNEIGH, BRIDGE, 0), False),
-    (neighbour(RTM_NEWNEIGH, AF_BRIDGE, VXLAN, NUD_NOARP), False),
+    (forward(RTM_NEWNEIGH, VXLAN, NUD_NOARP), False),
 ])
 def test_of_devices_and_entries_only_losses_of_ours_count(notice: Reply, damage: bool) -> None:
     assert is_route_damage(notice, OURS) is damage

@@ -24,7 +24,7 @@ def decoded(name: str, message: codec.Message) -> Any:
 
 
 def test_a_veth_is_made_with_its_far_end_in_the_container() -> None:
-    found = decoded("ifinfmsg", messages.create_veth("vethwe1", master=5, mtu=1400, peer="eth0",
+    found = decoded("ifinfmsg", messages.create_veth("vethwe1", "02:00:00:00:00:07", master=5, mtu=1400, peer="eth0",
                                                      peer_mac="02:11:22:33:44:55", namespace=9))
     peer = found.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "VETH_INFO_PEER")
     assert [found.get_attr(f"IFLA_{name}") for name in ("IFNAME", "MASTER", "MTU")] == ["vethwe1", 5, 1400]
