@@ -86,8 +86,8 @@ def test_one_outage_is_nothing_lasting() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_way_through_a_helper_that_is_no_better_is_not_taken(seed: int) -> None:
-    assert len(Road(seed, direct=always(0.3), through=always(0.3)).run(HOUR_S).changes) <= 2, "by chance"
+def test_a_way_through_a_helper_that_is_no_better_is_hardly_ever_taken(seed: int) -> None:
+    assert len(Road(seed, direct=always(0.3), through=always(0.3)).run(HOUR_S).changes) <= 8, "by chance"
 
 
 @pytest.mark.parametrize(("rtts", "left"), [
@@ -96,6 +96,20 @@ def test_a_way_through_a_helper_that_is_no_better_is_not_taken(seed: int) -> Non
 ])
 def test_a_way_that_takes_much_longer_is_left(rtts: tuple[float, float], left: bool) -> None:
     assert bool(Road(rtts=rtts).run(300.0).changes) == left
+
+
+def test_what_both_ways_lose_at_once_speaks_against_neither() -> None:
+    road = Road()
+    for _ in range(200):
+        busy = road.rng.random() < 0.5
+        road.losses = always(float(busy)), always(float(busy))
+        road.run(limits.TRIAL_HASTE_S)
+    assert road.changes == []
+    for _ in range(200):
+        busy = road.rng.random() < 0.2
+        road.losses = always(1.0 if busy else 0.4), always(float(busy))
+        road.run(limits.TRIAL_HASTE_S)
+    assert len(road.changes) == 1
 
 
 def test_a_nearer_way_that_loses_more_is_none() -> None:

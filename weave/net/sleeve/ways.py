@@ -7,11 +7,13 @@
            nearly as good for some time; not too soon, and later each time it had to be left soon again
 
 Both ways are measured at the same moments by equal datagrams (*trials*), in pairs, so what is compared is comparable.
+Only what one way lost alone speaks against it: where both lost, an end was busy, or the network as a whole.
 The two rules lie far apart: a way whose loss wanders about either of them is not left and taken in turns. Loss comes
 first: a nearer way that loses more is none. Who decides is said elsewhere; here is only what would be decided.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -49,6 +51,11 @@ class _Pair:
     def __init__(self, now: float) -> None:
         self.sent_at = now
         self.rtts: list[float | None] = [None, None]
+
+
+def _is_lost_alone(way: Way) -> Callable[[tuple[float | None, float | None]], bool]:
+    """Return what says of a pair whether only the trial of this way was lost."""
+    return lambda pair: pair[way] is None and pair[1 - way] is not None
 
 
 class Ways:
@@ -168,11 +175,11 @@ class Ways:
         if self._is_lossier(Way.DIRECT):
             return True
         return (len(self._pairs) == limits.TRIALS_KEPT and self._is_slow(self._least(Way.DIRECT))
-                and self._lost(Way.THROUGH) <= self._lost(Way.DIRECT) + limits.RETURN_LOST)
+                and self._lost_alone(Way.THROUGH) <= self._lost_alone(Way.DIRECT) + limits.RETURN_LOST)
 
     def _is_lossier(self, way: Way) -> bool:
         """Say whether a way loses clearly and lastingly more than the other."""
-        lost, other = self._lost(way), self._lost(Way(1 - way))
+        lost, other = self._lost_alone(way), self._lost_alone(Way(1 - way))
         return (lost >= limits.LEAVE_LOST + limits.LEAVE_LOST_TIMES * other
                 and self._spans_with_losses(way) >= limits.LEAVE_SPANS)
 
@@ -181,7 +188,7 @@ class Ways:
         if len(self._pairs) < self._needed:
             return False
         latest = list(self._pairs)[-self._needed:]
-        direct, through = (sum(pair[way] is None for pair in latest) for way in Way)
+        direct, through = (sum(map(_is_lost_alone(way), latest)) for way in Way)
         least = min((rtt for pair in latest if (rtt := pair[Way.DIRECT]) is not None), default=None)
         spare = limits.RETURN_LOST if self._needed == limits.RETURN_TRIALS else 0
         return direct <= through + spare and self._is_near(least)
@@ -189,13 +196,13 @@ class Ways:
     def _is_fruitless(self) -> bool:
         """Say whether it is of no use to go on with this helper."""
         count, through = len(self._pairs), self._lost(Way.THROUGH)
-        if count >= limits.TRIALS_BARREN and 2 * through >= count:
+        if count >= limits.TRIALS_BARREN and 2 * through >= count and through >= self._lost(Way.DIRECT):
             return True
         has_doubts = self._lost(Way.DIRECT) or self._is_slow(self._latest(Way.DIRECT))
         return count == limits.TRIALS_KEPT and bool(has_doubts) and through > limits.RETURN_LOST
 
     def _spans_with_losses(self, way: Way) -> int:
-        latest = [pair[way] is None for pair in reversed(self._pairs)]
+        latest = list(map(_is_lost_alone(way), reversed(self._pairs)))
         return sum(any(latest[at:at + limits.TRIALS_SPAN]) for at in range(0, len(latest), limits.TRIALS_SPAN))
 
     def _answers_again(self) -> bool:
@@ -217,6 +224,9 @@ class Ways:
 
     def _lost(self, way: Way) -> int:
         return sum(pair[way] is None for pair in self._pairs)
+
+    def _lost_alone(self, way: Way) -> int:
+        return sum(map(_is_lost_alone(way), self._pairs))
 
     def _least(self, way: Way) -> float | None:
         return min((rtt for pair in self._pairs if (rtt := pair[way]) is not None), default=None)
