@@ -121,11 +121,16 @@ def _first_reason(group: BaseExceptionGroup[BaseException]) -> str:
 
 
 async def shake_hands(stream: trio.SocketStream, handshake: Handshake) -> Established:
-    """Run a handshake over a fresh connection; raise `HandshakeRefused` with the reason both ends will show."""
+    """Run a handshake over a fresh connection; raise `HandshakeRefused` with the reason both ends will show.
+
+    Raises `LinkClosed` where the other end goes, or no longer takes what it is told.
+    """
     try:
         with trio.fail_after(HANDSHAKE_DEADLINE_S):
             return await _exchange(stream, handshake)
-    except trio.TooSlowError:
+    except trio.TooSlowError as exc:
+        if handshake.established is not None:  # all was said but our last word, which the other end does not take
+            raise LinkClosed(f"the handshake was not over within {HANDSHAKE_DEADLINE_S:g} s") from exc
         refusal = handshake.refuse(Reason.TIMEOUT, f"nothing for {HANDSHAKE_DEADLINE_S:g} s")
     except HandshakeRefused as exc:
         refusal = exc
