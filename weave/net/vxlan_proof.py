@@ -13,6 +13,7 @@ from math import inf
 from weave.addresses import IPAddress
 from weave.errors import RemoteError
 from weave.names import PeerName
+from weave.net.crypt.limits import STALLED_S
 from weave.net.crypt.probing import FAILED, PROVEN, Track
 from weave.net.limits import VXLAN_HOPE_S, VXLAN_PEERS_AT_FULL_PACE
 from weave.net.vxlan_probe import ANSWER, ASK, Probe, decode, encode
@@ -110,6 +111,10 @@ class VxlanProof:
 
     def tick(self, now: float) -> list[Emit]:
         """Do what is due."""
+        late_s = now - self.deadline()
+        if STALLED_S < late_s < inf:
+            for peer in self._peers.values():
+                peer.hopeful_until += late_s  # we were held up ourselves
         due = [(name, peer) for name, peer in sorted(self._peers.items()) if peer.deadline() <= now]
         return [emit for name, peer in due for emit in self._tend(name, peer, now)]
 

@@ -92,6 +92,14 @@ def test_it_is_used_at_once_and_stays() -> None:
     assert hosts.broken() == set()
 
 
+def test_a_host_that_is_held_up_from_the_start_goes_on_hoping() -> None:
+    proof = VxlanProof(A, VNI, random.Random(1).randbytes)
+    proof.want({B: VxlanWay(ADDRESS[B], reachable=True)}, 0.0)
+    for stalled_until in (20.0, 40.0, 60.0):
+        proof.tick(stalled_until)
+    assert not proof.broken
+
+
 @pytest.mark.parametrize(("passes", "says"), [
     (nothing, "no longer answered"), (small, "large packets vanish"), (large_from_b, "large packets vanish"),
     (only_from_a, "no longer answered"),

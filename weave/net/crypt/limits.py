@@ -41,6 +41,14 @@ REFUSED_S = 60.0
 """How long a tunnel that our own kernel refused is left alone."""
 ANSWER_S = 1.0
 """After that a probe counts as lost. Longer than any path on earth, short enough to fall back within seconds."""
+MAX_ANSWER_S = 8.0
+"""The most that is waited for an end that is known to be slow; the mesh gives it up after 9."""
+SLOW_FACTOR, SLOW_FADES = 2.0, 0.9
+"""By which the wait exceeds the slowest round trip, and by which that fades with each later one."""
+OVERDUE_S = 10.0
+"""How long an answer to a probe that was given up still says that the end is slow, and not gone."""
+STALLED_S = 0.25
+"""When we come so late to what is due we were slow ourselves, and answers may be waiting unread."""
 LOST_PROBES = 4
 """In a row, the last three half a second apart: a tunnel that died is noticed after about 4 s."""
 PROBES_KEPT, MANY_LOST = 20, 7

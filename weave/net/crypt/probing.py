@@ -10,6 +10,9 @@ that nobody knows to work, and both ends leave it together. While the peer's rou
 not missed, and what was proven stays in use: the kernels carry on by themselves. So it does when the router is back,
 which answers nothing until it has agreed on keys: until its first answer, or until it has had time enough.
 
+A host with too much to do answers late, and comes late to its own duties. Neither counts as loss: an answer counts
+whenever it comes, the wait for the next follows it, and time in which we were held up ourselves does not pass.
+
 One that lost many probes has to prove more: that it does so no longer. What the peer sends does not shorten its pause.
 """
 
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from math import inf
 
 from weave.net.crypt import limits
+from weave.net.crypt.patience import Patience
 from weave.net.crypt.probe_messages import TOKEN_BYTES
 
 PROVING, PROVEN, FAILED = "proving", "proven", "failed"
@@ -44,6 +48,9 @@ class Track:
         """Share of probes lost, the recent ones counting most."""
         self._entropy = entropy
         self._asked: dict[bytes, tuple[float, bool]] = {}
+        self._overdue: dict[bytes, tuple[float, bool]] = {}
+        """Probes that were given up, for a while."""
+        self._patience = Patience()
         self._answered: set[bool] = set()
         """Sizes (large or not) answered since proving began."""
         self._lost = {False: 0, True: 0}
@@ -69,8 +76,7 @@ class Track:
         """Say whether both ends have proven the tunnel."""
         if self.phase != PROVEN or self._peer_proven_at == -inf:
             return False
-        is_fresh = now - self._peer_proven_at < limits.PEER_FRESH_S * self.pace
-        return self._suspended or now < self._greeted_until or is_fresh
+        return self._suspended or now < self._greeted_until or now < self._fades_at()
 
     def deadline(self) -> float:
         """Return when `tick` has something to do."""
@@ -78,15 +84,16 @@ class Track:
             return inf
         if self.phase == FAILED:
             return self._until
-        lost = min((sent_at for sent_at, _ in self._asked.values()), default=inf) + limits.ANSWER_S
+        lost = min((sent_at for sent_at, _ in self._asked.values()), default=inf) + self._patience.wait_s
         ends = self._until if self.phase == PROVING else inf
-        fades = self._peer_proven_at + limits.PEER_FRESH_S * self.pace
+        fades = self._fades_at()
         return min(self._next_at, lost, ends, fades if fades > self._next_at else inf)
 
     def tick(self, now: float) -> list[Ask]:
         """Return the probes that are due."""
         if self._suspended:
             return []
+        self._stand_still(now - self.deadline())
         if self.phase == FAILED:
             if now < self._until:
                 return []
@@ -100,11 +107,15 @@ class Track:
 
     def answered(self, token: bytes, now: float, *, peer_proven: bool) -> None:
         """Note the answer to a probe of ours; one that nobody asked for says nothing."""
-        asked = self._asked.pop(token, None)
+        is_overdue = token in self._overdue
+        asked = (self._overdue if is_overdue else self._asked).pop(token, None)
         if asked is None:
             return
         sent_at, large = asked
         self.rtt_s = now - sent_at
+        self._patience.learn(self.rtt_s)
+        if self.phase == FAILED and not self._lost_many:
+            self._prove(now)
         self.loss -= self.loss * limits.LOSS_WEIGHT
         self._trouble = ""
         self._lost[False] = 0
@@ -114,6 +125,8 @@ class Track:
         self._note_peer(now, peer_proven=peer_proven)
         self._answered.add(large)
         if not large:
+            if is_overdue and True in self._latest:
+                self._latest.remove(True)
             self._latest.append(False)
         if self.phase == PROVING and len(self._answered) == 2 and self._is_steady():
             self.phase, self.reason, self._lost_many = PROVEN, "", False
@@ -136,6 +149,7 @@ class Track:
             return
         self._suspended = suspended
         self._asked.clear()
+        self._overdue.clear()
         self._latest.clear()
         self._lost = {False: 0, True: 0}
         self._next_at = now
@@ -157,6 +171,20 @@ class Track:
 
     # -- work -----------------------------------------------------------------------------------------------------
 
+    def _stand_still(self, late_s: float) -> None:
+        """Let time in which we were held up not count: what came meanwhile is not read yet."""
+        if not limits.STALLED_S < late_s < inf:
+            return
+        self._asked = {token: (sent_at + late_s, large) for token, (sent_at, large) in self._asked.items()}
+        if self.phase == PROVING:
+            self._until += late_s
+        self._greeted_until += late_s
+        self._peer_proven_at += late_s
+
+    def _fades_at(self) -> float:
+        """Return when it is no longer believed that the peer has proven the tunnel."""
+        return self._peer_proven_at + limits.PEER_FRESH_S * self.pace + self._patience.beyond_s
+
     def _ask(self, now: float) -> list[Ask]:
         self._count += 1
         sizes = [False]
@@ -170,9 +198,12 @@ class Track:
         return asks
 
     def _count_lost(self, now: float) -> None:
-        lost = [token for token, (sent_at, _) in self._asked.items() if sent_at + limits.ANSWER_S <= now]
+        for token in [token for token, (sent_at, _) in self._overdue.items() if sent_at + limits.OVERDUE_S <= now]:
+            del self._overdue[token]
+        lost = [token for token, (sent_at, _) in self._asked.items() if sent_at + self._patience.wait_s <= now]
         for token in lost:
-            _, large = self._asked.pop(token)
+            self._overdue[token] = self._asked.pop(token)
+            _, large = self._overdue[token]
             self._lost[large] += 1
             if not large:
                 self._latest.append(True)
@@ -220,7 +251,7 @@ class Track:
         self._lost = {False: 0, True: 0}
         self._trouble = ""
         longer_s = limits.PROBES_STEADY * limits.PROVE_INTERVAL_S if self._lost_many else 0.0
-        self._next_at, self._until = now, now + limits.PROVE_S + longer_s
+        self._next_at, self._until = now, now + limits.PROVE_S + longer_s + self._patience.beyond_s
 
     def _note_peer(self, now: float, *, peer_proven: bool) -> None:
         self._peer_proven_at = now if peer_proven else -inf
