@@ -92,6 +92,8 @@ class Fabric:
         self._multicast = multicast
         self._prover = prover
         self._degraded: dict[PeerName, IPAddress] = {}
+        self._ways: dict[PeerName, VxlanWay] = {}
+        """Where plain VXLAN is to be proven."""
         """Peers that plain VXLAN is proven not to reach, and where probes of it go."""
         self._standby = Standby()
         self.mtu = SegmentMtu(datapath.carries, present=datapath.mtu, floor=_floor(settings))
@@ -180,6 +182,7 @@ class Fabric:
         endpoints = self._inheritance.endpoints(self.endpoints(), named)
         try:
             accepted = await self._want_tunnels(remotes) | frozenset(self._degraded.values())
+            self._prover.want(self._ways, self._datapath.mtu)
             await self._settle_mtu()
             await self._datapath.set_receivers(self._multicast.receivers(
                 [remote.peer for remote in remotes if remote.vtep is not None]))
@@ -269,14 +272,16 @@ class Fabric:
             self.on_links()
 
     def _proven(self, peers: Sequence[PeerUnderlay], links: Sequence[LinkDecision]) -> list[LinkDecision]:
-        """Have plain VXLAN proven where there is something else, and leave it where it does not get through."""
+        """Leave plain VXLAN where it is proven not to get through; note where that is to be proven."""
         self._able = {peer.name for peer in peers if peer.sleeve and self._ability.sleeve}
         provers = {peer.name for peer in peers if peer.proves}
-        connected = {view.peer for view in self._mesh.core.connections() if view.established}
-        ways = {link.peer: VxlanWay(link.address, self._mesh.core.is_reachable(link.peer), link.peer in connected)
+        rtts = {view.peer: view.rtt_s for view in self._mesh.core.connections() if view.established}
+        ours_s = min((rtt_s for rtt_s in rtts.values() if rtt_s is not None), default=0.0)  # so slow are we ourselves
+        ways = {link.peer: VxlanWay(link.address, self._mesh.core.is_reachable(link.peer), link.peer in rtts,
+                                    rtts.get(link.peer) or ours_s)
                 for link in links if link.mode == MODE_VXLAN and link.address is not None
                 and link.peer in self._able & provers}
-        self._prover.want(ways, self._datapath.mtu)
+        self._ways = ways
         broken = self._prover.broken()
         self._degraded = {peer: way.address for peer, way in ways.items() if peer in broken}
         return [degrade(link, broken[link.peer]) if link.peer in self._degraded else link for link in links]

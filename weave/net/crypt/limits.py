@@ -26,6 +26,8 @@ MAX_PENDING_WORDS = 200
 """Characters of a refusal that are shown."""
 
 PROVE_INTERVAL_S = 0.5
+MOST_DOUBLINGS = 2
+"""Of that interval while a tunnel is proven and nothing is answered: some probes are still sent after 5 s."""
 PROVE_S = 6.0
 """How long a tunnel may take to carry its first probe: WireGuard repeats its handshake after 5 s."""
 FIRST_RETRY_S = 10.0

@@ -21,9 +21,9 @@ class Patience:
         return max(limits.ANSWER_S, min(limits.MAX_ANSWER_S, limits.SLOW_FACTOR * self._slow_s))
 
     @property
-    def beyond_s(self) -> float:
-        """Return by how much that is longer than usual."""
-        return self.wait_s - limits.ANSWER_S
+    def factor(self) -> float:
+        """Return by how much longer than usual that is."""
+        return self.wait_s / limits.ANSWER_S
 
     def learn(self, rtt_s: float) -> None:
         """Take note of a round trip, however late it came."""

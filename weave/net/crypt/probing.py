@@ -60,7 +60,9 @@ class Track:
         """Whether it failed for that."""
         self._count = 0
         self._next_at = now
-        self._until = now + limits.PROVE_S
+        self._proving_at = now
+        self._until = -inf
+        """When what failed is tried again."""
         self._pause = limits.FIRST_RETRY_S
         self._failed_at = -inf
         self._proven_at = inf
@@ -85,7 +87,7 @@ class Track:
         if self.phase == FAILED:
             return self._until
         lost = min((sent_at for sent_at, _ in self._asked.values()), default=inf) + self._patience.wait_s
-        ends = self._until if self.phase == PROVING else inf
+        ends = self._ends_at() if self.phase == PROVING else inf
         fades = self._fades_at()
         return min(self._next_at, lost, ends, fades if fades > self._next_at else inf)
 
@@ -99,7 +101,7 @@ class Track:
                 return []
             self._prove(now)
         self._count_lost(now)
-        if self.phase == PROVING and self._until <= now:
+        if self.phase == PROVING and self._ends_at() <= now:
             self._fail(self._why_unproven(), now)
         if self.phase == FAILED or now < self._next_at:
             return []
@@ -155,7 +157,7 @@ class Track:
         self._next_at = now
         self._greeted_until = -inf if suspended else now + limits.ADOPTED_S
         if self.phase == PROVING:
-            self._until = now + limits.PROVE_S
+            self._proving_at = now
         if self._peer_proven_at != -inf:
             self._peer_proven_at = now
 
@@ -163,6 +165,15 @@ class Track:
         """Send the next probe at once: there is reason to doubt."""
         if self.phase == PROVEN:
             self._next_at = now
+
+    @property
+    def patience(self) -> float:
+        """Return by how much longer than usual this peer is waited for."""
+        return self._patience.factor
+
+    def expect(self, rtt_s: float) -> None:
+        """Take note of a round trip by another way: no answer comes sooner where it is the ends that are slow."""
+        self._patience.learn(rtt_s)
 
     def retry(self, now: float) -> None:
         """Do not wait out the pause."""
@@ -176,14 +187,18 @@ class Track:
         if not limits.STALLED_S < late_s < inf:
             return
         self._asked = {token: (sent_at + late_s, large) for token, (sent_at, large) in self._asked.items()}
-        if self.phase == PROVING:
-            self._until += late_s
+        self._proving_at += late_s
         self._greeted_until += late_s
         self._peer_proven_at += late_s
 
     def _fades_at(self) -> float:
         """Return when it is no longer believed that the peer has proven the tunnel."""
-        return self._peer_proven_at + limits.PEER_FRESH_S * self.pace + self._patience.beyond_s
+        return self._peer_proven_at + limits.PEER_FRESH_S * max(self.pace, self._patience.factor)
+
+    def _ends_at(self) -> float:
+        """Return until when it must have carried."""
+        longer_s = limits.PROBES_STEADY * limits.PROVE_INTERVAL_S if self._lost_many else 0.0
+        return self._proving_at + (limits.PROVE_S + longer_s) * self._patience.factor
 
     def _ask(self, now: float) -> list[Ask]:
         self._count += 1
@@ -192,10 +207,18 @@ class Track:
             sizes.append(True)
         is_stale = now - self._peer_proven_at > limits.PEER_FRESH_S * self.pace
         in_haste = self.phase == PROVING or any(self._lost.values()) or is_stale
-        self._next_at = now + (limits.PROVE_INTERVAL_S if in_haste else limits.PROBE_INTERVAL_S * self.pace)
+        self._next_at = now + (self._haste_s() if in_haste else limits.PROBE_INTERVAL_S * self.pace)
         asks = [Ask(self._entropy(TOKEN_BYTES), large) for large in sizes]
         self._asked |= {ask.token: (now, ask.large) for ask in asks}
         return asks
+
+    def _haste_s(self) -> float:
+        """Return the pause between probes while something is to be found out.
+
+        It doubles while nothing is answered: hosts that all begin at once, with too much to do, do not add to it.
+        """
+        unanswered = 0 if self._lost_many else min(self._lost[False], limits.MOST_DOUBLINGS)
+        return limits.PROVE_INTERVAL_S * (1 << unanswered) if self.phase == PROVING else limits.PROVE_INTERVAL_S
 
     def _count_lost(self, now: float) -> None:
         for token in [token for token, (sent_at, _) in self._overdue.items() if sent_at + limits.OVERDUE_S <= now]:
@@ -209,7 +232,7 @@ class Track:
                 self._latest.append(True)
             self.loss += (1.0 - self.loss) * limits.LOSS_WEIGHT
         if lost:
-            self._next_at = min(self._next_at, now + limits.PROVE_INTERVAL_S)
+            self._next_at = min(self._next_at, now + self._haste_s())
         if self.phase != PROVEN or now < self._greeted_until:
             return
         if self._lost[False] >= limits.LOST_PROBES:
@@ -250,8 +273,7 @@ class Track:
         self._latest.clear()
         self._lost = {False: 0, True: 0}
         self._trouble = ""
-        longer_s = limits.PROBES_STEADY * limits.PROVE_INTERVAL_S if self._lost_many else 0.0
-        self._next_at, self._until = now, now + limits.PROVE_S + longer_s + self._patience.beyond_s
+        self._next_at = self._proving_at = now
 
     def _note_peer(self, now: float, *, peer_proven: bool) -> None:
         self._peer_proven_at = now if peer_proven else -inf
