@@ -38,8 +38,8 @@ class VxlanWay:
     """Over the mesh: its router answers probes."""
     connected: bool = False
     """The routers have a connection of their own: when that breaks, the way is looked at sooner."""
-    rtt_s: float = 0.0
-    """Between the routers: what a connection takes that does not depend on VXLAN, where both have too much to do."""
+    slow_s: float = 0.0
+    """How long things take that do not depend on VXLAN, for routers that may have too much to do."""
 
 
 class _Peer:
@@ -90,7 +90,7 @@ class VxlanProof:
             elif peer.way.connected and not way.connected:
                 peer.track.hurry(now)
             peer.way, peer.track.pace = way, pace
-            peer.track.expect(way.rtt_s)
+            peer.track.expect(way.slow_s)
             peer.track.suspend(now, suspended=not way.reachable)
         return self.tick(now)
 

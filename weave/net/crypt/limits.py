@@ -26,6 +26,8 @@ MAX_PENDING_WORDS = 200
 """Characters of a refusal that are shown."""
 
 PROVE_INTERVAL_S = 0.5
+PACE_OF_HASTE = 8
+"""With a longer usual pause than that many times, probes in haste are sent less often too."""
 MOST_DOUBLINGS = 2
 """Of that interval while a tunnel is proven and nothing is answered: some probes are still sent after 5 s."""
 PROVE_S = 6.0

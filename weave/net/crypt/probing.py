@@ -111,7 +111,7 @@ class Track:
         """Note the answer to a probe of ours; one that nobody asked for says nothing."""
         is_overdue = token in self._overdue
         asked = (self._overdue if is_overdue else self._asked).pop(token, None)
-        if asked is None:
+        if asked is None or now - asked[0] > limits.OVERDUE_S:
             return
         sent_at, large = asked
         self.rtt_s = now - sent_at
@@ -171,9 +171,9 @@ class Track:
         """Return by how much longer than usual this peer is waited for."""
         return self._patience.factor
 
-    def expect(self, rtt_s: float) -> None:
-        """Take note of a round trip by another way: no answer comes sooner where it is the ends that are slow."""
-        self._patience.learn(rtt_s)
+    def expect(self, slow_s: float) -> None:
+        """Take note of how long other things take: no answer comes sooner where it is the ends that are slow."""
+        self._patience.learn(slow_s)
 
     def retry(self, now: float) -> None:
         """Do not wait out the pause."""
@@ -215,10 +215,13 @@ class Track:
     def _haste_s(self) -> float:
         """Return the pause between probes while something is to be found out.
 
-        It doubles while nothing is answered: hosts that all begin at once, with too much to do, do not add to it.
+        It doubles while nothing is answered, and is longer with many peers or slow ones: hosts that all begin at once,
+        with too much to do, must not add to it.
         """
-        unanswered = 0 if self._lost_many else min(self._lost[False], limits.MOST_DOUBLINGS)
-        return limits.PROVE_INTERVAL_S * (1 << unanswered) if self.phase == PROVING else limits.PROVE_INTERVAL_S
+        backs_off = self.phase == PROVING and not self._lost_many
+        doublings = min(self._lost[False], limits.MOST_DOUBLINGS) if backs_off else 0
+        return (limits.PROVE_INTERVAL_S * (1 << doublings)
+                * max(self._patience.factor, self.pace / limits.PACE_OF_HASTE))
 
     def _count_lost(self, now: float) -> None:
         for token in [token for token, (sent_at, _) in self._overdue.items() if sent_at + limits.OVERDUE_S <= now]:
