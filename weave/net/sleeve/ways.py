@@ -62,7 +62,7 @@ class Ways:
     """What is known of the two ways to one peer."""
 
     __slots__ = ("_away_s", "_away_until", "_leaves", "_needed", "_number", "_open", "_pairs", "_returned_at",
-                 "_sent_at", "_tried", "_why", "helper", "is_relayed")
+                 "_sent_at", "_tried", "helper", "is_relayed")
 
     def __init__(self) -> None:
         self.helper = ""
@@ -77,8 +77,6 @@ class Ways:
         """How many helpers were tried, so that each has its turn."""
         self._leaves = False
         """Whether the direct way in use was found to be left for its quality."""
-        self._why: dict[Way, Figures | None] = {}
-        """What made us leave the direct way, until there is newer to say."""
         self._needed = limits.FOUND_TRIALS
         self._away_s = 0.0
         self._away_until = NEVER
@@ -88,7 +86,6 @@ class Ways:
 
     def use(self, helper: str | None, now: float) -> None:
         """Note that the peer is reached through this helper now; None: directly."""
-        self._why = {way: self.figures(way) for way in Way} if self._leaves and helper is not None else {}
         self._forget()
         if helper is None:
             self._returned_at = now
@@ -144,6 +141,11 @@ class Ways:
 
     # -- what follows from it -------------------------------------------------------------------------------------
 
+    @property
+    def is_unknown(self) -> bool:
+        """Say whether people would ask in vain why the direct way is not used."""
+        return self.is_relayed and len(self._pairs) < limits.TRIALS_BARREN
+
     def is_in_haste(self, now: float, *, doubted: bool) -> bool:
         """Say whether trials are to follow each other quickly, for there may soon be something to decide."""
         if self.is_relayed:
@@ -163,9 +165,9 @@ class Ways:
         return is_bad
 
     def figures(self, way: Way) -> Figures | None:
-        """Return what was measured of a way lately, or made us leave it; None before there is enough to say."""
+        """Return what was measured of a way lately; None before there is enough to say."""
         if len(self._pairs) < limits.TRIALS_BARREN:
-            return self._why.get(way)
+            return None
         return Figures(self._lost(way) / len(self._pairs), self._least(way))
 
     # -- the rules ------------------------------------------------------------------------------------------------
