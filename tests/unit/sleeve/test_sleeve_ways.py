@@ -112,6 +112,16 @@ def test_what_both_ways_lose_at_once_speaks_against_neither() -> None:
     assert len(road.changes) == 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_busy_host_whose_answers_take_now_long_now_short_takes_a_good_way_again(seed: int) -> None:
+    road = Road(seed, direct=lambda now: 0.4 if now < 60 else 0.0)
+    while road.now < 130.0:
+        late_s = road.rng.choice([0.0, 0.02, 0.1])
+        road.rtts = late_s + 0.001, late_s + 0.002
+        road.run(0.01)
+    assert len(road.changes) == 2
+
+
 def test_a_nearer_way_that_loses_more_is_none() -> None:
     assert Road(1, rtts=(0.1, 0.01), through=always(0.2)).run(HOUR_S).changes == []
 
