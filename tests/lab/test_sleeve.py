@@ -113,10 +113,10 @@ def command_of(pid: int) -> bytes:
 
 @contextmanager
 def dump(world: World, host: str, tmp_path: Path) -> Iterator[Path]:
-    """Write whole packets of the underlay to a file while the block runs."""
+    """Write whole packets of the underlay to a file while the block runs, each as soon as it was seen."""
     path = tmp_path / f"{host}.pcap"
-    words = kernel.inside(namespace(world.lab.name, host), "tcpdump", "-i", "eth0", "-U", "-s0", "-Z", "root", "-w",
-                          str(path))
+    words = kernel.inside(namespace(world.lab.name, host), "tcpdump", "-i", "eth0", "--immediate-mode", "-U", "-s0",
+                          "-Z", "root", "-w", str(path))
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None

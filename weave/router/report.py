@@ -147,7 +147,9 @@ def _link(link: LinkDecision, way: PeerStatus | None, tunnel: TunnelQuality | No
 
 def _why_not_direct(way: PeerStatus, helper: str) -> str:
     """Say in words why a peer is reached through another."""
-    if way.direct is None or way.direct.rtt_s is None:
+    if way.direct is None:
+        return "the direct way is being measured"
+    if way.direct.rtt_s is None:
         return "no direct way answers"
     through = f", via {helper} {way.through.words()}" if way.through is not None else ""
     return f"directly {way.direct.words()}{through}"

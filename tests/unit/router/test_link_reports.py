@@ -16,7 +16,7 @@ LINKS = [LinkDecision(name, nickname, MODE_SLEEVE, ip_address("198.51.100.9"), "
 
 
 @pytest.mark.parametrize(("direct", "through", "says"), [
-    (None, None, "no direct way answers"),
+    (None, None, "the direct way is being measured"),
     (Figures(1.0, None), Figures(0.0, 0.002), "no direct way answers"),
     (Figures(0.31, 0.0011), Figures(0.0, 0.002), "directly 31% of round trips are lost, the others take 1.1 ms, via h2 "
                                                  "0% of round trips are lost, the others take 2 ms"),

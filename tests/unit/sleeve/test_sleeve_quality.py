@@ -96,7 +96,8 @@ def test_status_says_what_was_measured_at_both_ends() -> None:
     talk = Talk()
     assert talk.status("a", "c").direct is None
     talk.spoil("a", "c", 0.4)
-    talk.run(60.0)
+    talk.run(60.0, ("b", "b"))
+    talk.run(5.0)
     for one, other in ("ac", "ca"):
         status = talk.status(one, other)
         assert status.helper == "b"

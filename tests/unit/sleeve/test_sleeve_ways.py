@@ -112,6 +112,16 @@ def test_what_both_ways_lose_at_once_speaks_against_neither() -> None:
     assert len(road.changes) == 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_busy_host_whose_answers_take_now_long_now_short_takes_a_good_way_again(seed: int) -> None:
+    road = Road(seed, direct=lambda now: 0.4 if now < 60 else 0.0)
+    while road.now < 130.0:
+        late_s = road.rng.choice([0.0, 0.02, 0.1])
+        road.rtts = late_s + 0.001, late_s + 0.002
+        road.run(0.01)
+    assert len(road.changes) == 2
+
+
 def test_a_nearer_way_that_loses_more_is_none() -> None:
     assert Road(1, rtts=(0.1, 0.01), through=always(0.2)).run(HOUR_S).changes == []
 
@@ -171,17 +181,19 @@ def test_helpers_have_their_turn_when_one_is_of_no_use() -> None:
     assert sum(one != other for one, other in itertools.pairwise(tried)) <= 60 / limits.TRIALS_BARREN
 
 
-def test_figures_say_why_the_direct_way_was_left_until_there_are_newer_ones() -> None:
+def test_what_is_measured_of_the_ways_is_known_soon_after_a_change() -> None:
     road = Road(2, direct=always(0.5))
     while not road.changes:
         road.run(0.1)
-    why = road.ways.figures(Way.DIRECT)
-    assert why is not None
-    assert why.loss > 0.2
-    road.losses = always(0.0), always(0.0)
-    road.run(limits.AWAY_FIRST_S + limits.TRIALS_KEPT)
-    road.ways.use("d", road.now)
-    assert road.ways.figures(Way.THROUGH) is None
+    assert road.ways.is_unknown
+    assert road.ways.figures(Way.DIRECT) is None
+    road.run(5 * limits.TRIALS_BARREN * limits.TRIAL_BUSY_S)
+    assert not road.ways.is_unknown
+    direct, through = (road.ways.figures(way) for way in Way)
+    assert direct is not None
+    assert through is not None
+    assert direct.loss > 0.2 > through.loss == 0.0
+    assert through.rtt_s == pytest.approx(road.rtts[Way.THROUGH])
 
 
 def test_an_answer_that_nobody_waits_for_or_that_comes_late_says_nothing() -> None:

@@ -264,11 +264,11 @@ class SleeveCore:
     def _establish(self, peer: Peer, inbox: Inbox, address: Address, now: float) -> None:
         is_new, yields = not peer.is_established, self._yields(inbox, peer.current)
         self._drop(peer.demote(inbox) if yields else peer.promote(inbox))
-        peer.heard(address, now, is_newest=not yields)
+        has_moved = peer.heard(address, now, is_newest=not yields)
         self._relaying.note_place(address, peer)
         peer.direct_at = now + limits.DIRECT_AGAIN_S
-        if is_new:
-            self.effects.append(Notice(peer.config.name, "established", address))
+        if is_new or has_moved:
+            self.effects.append(Notice(peer.config.name, "established" if is_new else "moved", address))
         self.schedule(peer, now)
 
     def _yields(self, new: Inbox, current: Inbox | None) -> bool:

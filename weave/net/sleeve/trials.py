@@ -61,7 +61,8 @@ class Trials:
 
     def _pace_s(self, peer: Peer, now: float) -> float:
         name = peer.config.name
-        in_haste = self._decides(peer) and peer.ways.is_in_haste(now, doubted=peer.quality.loss > LOSSY / 2)
+        in_haste = peer.ways.is_unknown or (
+            self._decides(peer) and peer.ways.is_in_haste(now, doubted=peer.quality.loss > LOSSY / 2))
         if in_haste and (name in self._in_haste or len(self._in_haste) < limits.MAX_IN_HASTE):
             self._in_haste.add(name)
             return limits.TRIAL_HASTE_S

@@ -62,7 +62,7 @@ class Ways:
     """What is known of the two ways to one peer."""
 
     __slots__ = ("_away_s", "_away_until", "_leaves", "_needed", "_number", "_open", "_pairs", "_returned_at",
-                 "_sent_at", "_tried", "_why", "helper", "is_relayed")
+                 "_sent_at", "_tried", "helper", "is_relayed")
 
     def __init__(self) -> None:
         self.helper = ""
@@ -77,8 +77,6 @@ class Ways:
         """How many helpers were tried, so that each has its turn."""
         self._leaves = False
         """Whether the direct way in use was found to be left for its quality."""
-        self._why: dict[Way, Figures | None] = {}
-        """What made us leave the direct way, until there is newer to say."""
         self._needed = limits.FOUND_TRIALS
         self._away_s = 0.0
         self._away_until = NEVER
@@ -88,7 +86,6 @@ class Ways:
 
     def use(self, helper: str | None, now: float) -> None:
         """Note that the peer is reached through this helper now; None: directly."""
-        self._why = {way: self.figures(way) for way in Way} if self._leaves and helper is not None else {}
         self._forget()
         if helper is None:
             self._returned_at = now
@@ -144,11 +141,16 @@ class Ways:
 
     # -- what follows from it -------------------------------------------------------------------------------------
 
+    @property
+    def is_unknown(self) -> bool:
+        """Say whether people would ask in vain why the direct way is not used."""
+        return self.is_relayed and len(self._pairs) < limits.TRIALS_BARREN
+
     def is_in_haste(self, now: float, *, doubted: bool) -> bool:
         """Say whether trials are to follow each other quickly, for there may soon be something to decide."""
         if self.is_relayed:
             return self._answers_again() and (now >= self._away_until or self._lost(Way.THROUGH) > limits.RETURN_LOST)
-        return doubted or any(direct is None for direct, _ in self._pairs) or self._is_slow(self._latest(Way.DIRECT))
+        return doubted or any(direct is None for direct, _ in self._pairs) or self._is_slow(limits.TRIALS_FEW)
 
     def next_at(self, pace_s: float) -> float:
         """Return when the next pair is due, at that pace."""
@@ -163,10 +165,10 @@ class Ways:
         return is_bad
 
     def figures(self, way: Way) -> Figures | None:
-        """Return what was measured of a way lately, or made us leave it; None before there is enough to say."""
+        """Return what was measured of a way lately; None before there is enough to say."""
         if len(self._pairs) < limits.TRIALS_BARREN:
-            return self._why.get(way)
-        return Figures(self._lost(way) / len(self._pairs), self._least(way))
+            return None
+        return Figures(self._lost(way) / len(self._pairs), self._least(way, limits.TRIALS_KEPT))
 
     # -- the rules ------------------------------------------------------------------------------------------------
 
@@ -174,7 +176,7 @@ class Ways:
         """Say whether the direct way is clearly and lastingly worse."""
         if self._is_lossier(Way.DIRECT):
             return True
-        return (len(self._pairs) == limits.TRIALS_KEPT and self._is_slow(self._least(Way.DIRECT))
+        return (len(self._pairs) == limits.TRIALS_KEPT and self._is_slow(limits.TRIALS_KEPT)
                 and self._lost_alone(Way.THROUGH) <= self._lost_alone(Way.DIRECT) + limits.RETURN_LOST)
 
     def _is_lossier(self, way: Way) -> bool:
@@ -189,16 +191,15 @@ class Ways:
             return False
         latest = list(self._pairs)[-self._needed:]
         direct, through = (sum(map(_is_lost_alone(way), latest)) for way in Way)
-        least = min((rtt for pair in latest if (rtt := pair[Way.DIRECT]) is not None), default=None)
         spare = limits.RETURN_LOST if self._needed == limits.RETURN_TRIALS else 0
-        return direct <= through + spare and self._is_near(least)
+        return direct <= through + spare and self._is_near(self._needed)
 
     def _is_fruitless(self) -> bool:
         """Say whether it is of no use to go on with this helper."""
         count, through = len(self._pairs), self._lost(Way.THROUGH)
         if count >= limits.TRIALS_BARREN and 2 * through >= count and through >= self._lost(Way.DIRECT):
             return True
-        has_doubts = self._lost(Way.DIRECT) or self._is_slow(self._latest(Way.DIRECT))
+        has_doubts = self._lost(Way.DIRECT) or self._is_slow(limits.TRIALS_FEW)
         return count == limits.TRIALS_KEPT and bool(has_doubts) and through > limits.RETURN_LOST
 
     def _spans_with_losses(self, way: Way) -> int:
@@ -210,15 +211,17 @@ class Ways:
         enough = limits.TRIALS_FEW if self._needed == limits.RETURN_TRIALS else 1
         few = list(self._pairs)[-enough:]
         return (len(few) == enough and all(direct is not None for direct, _ in few)
-                and (self._is_near(self._latest(Way.DIRECT)) or self._lost(Way.THROUGH) > limits.RETURN_LOST))
+                and (self._is_near(limits.TRIALS_FEW) or self._lost(Way.THROUGH) > limits.RETURN_LOST))
 
-    def _is_slow(self, direct_s: float | None) -> bool:
-        through_s = self._least(Way.THROUGH)
+    def _is_slow(self, count: int) -> bool:
+        """Say whether the direct way took much longer in the latest pairs."""
+        direct_s, through_s = (self._least(way, count) for way in Way)
         return (direct_s is not None and through_s is not None
                 and direct_s > limits.LEAVE_RTT_TIMES * through_s + limits.LEAVE_RTT_S)
 
-    def _is_near(self, direct_s: float | None) -> bool:
-        through_s = self._least(Way.THROUGH)
+    def _is_near(self, count: int) -> bool:
+        """Say whether the direct way took hardly longer in the latest pairs."""
+        direct_s, through_s = (self._least(way, count) for way in Way)
         return direct_s is not None and (
             through_s is None or direct_s <= limits.RETURN_RTT_TIMES * through_s + limits.RETURN_RTT_S)
 
@@ -228,13 +231,9 @@ class Ways:
     def _lost_alone(self, way: Way) -> int:
         return sum(map(_is_lost_alone(way), self._pairs))
 
-    def _least(self, way: Way) -> float | None:
-        return min((rtt for pair in self._pairs if (rtt := pair[way]) is not None), default=None)
-
-    def _latest(self, way: Way) -> float | None:
-        """Return the least round trip of the last few."""
-        few = list(self._pairs)[-limits.TRIALS_FEW:]
-        return min((rtt for pair in few if (rtt := pair[way]) is not None), default=None)
+    def _least(self, way: Way, count: int) -> float | None:
+        """Return the least round trip of so many latest pairs."""
+        return min((rtt for pair in list(self._pairs)[-count:] if (rtt := pair[way]) is not None), default=None)
 
     def _close(self, number: int) -> None:
         direct, through = self._open.pop(number).rtts
