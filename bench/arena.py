@@ -12,12 +12,14 @@ from bench.harness import CannotMeasure, need_program, need_root, scratch
 from bench.iperf import servers
 from bench.processes import cpu_seconds
 from weave.lab import kernel, probes
-from weave.lab.lab import temporary
+from weave.lab.lab import Lab, temporary
 from weave.lab.names import namespace, underlay_address
 
 SLEEVE, WIREGUARD, NEBULA, RAW = "sleeve, pod to pod", "wireguard-go", "nebula", "underlay, host to host"
+RELAYED = "sleeve, pod to pod through a third host"
 OPTIONS = ("--password", "bench bench bench")
 SETTLE_DEADLINE_S = 30.0
+RELAY_DEADLINE_S = 60.0
 RAW_NUMBER = 231
 
 
@@ -50,21 +52,26 @@ class Arena:
 
 
 @contextmanager
-def arena(name: str, *, with_nebula: bool = True) -> Iterator[Arena]:
-    """Build it, with an iperf3 server on every far end; everything goes when the block ends."""
+def arena(name: str, *, with_nebula: bool = True, with_relayed: bool = False) -> Iterator[Arena]:
+    """Build it, with an iperf3 server on every far end; everything goes when the block ends.
+
+    Only if wanted there is a third host of ours, which the first reaches through the second alone.
+    """
     need_root()
     need_program("iperf3", "iperf3")
     programs = rivals.obtain()
     with ExitStack() as stack:
         lab = stack.enter_context(temporary(name))
         place = stack.enter_context(scratch(name))
-        lab.up(2, options=OPTIONS)
+        lab.up(3 if with_relayed else 2, options=OPTIONS)
         lab.run("h1", "p1")
         address = lab.run("h2", "p2")[0].partition("/")[0]
         probes.wait_for(lambda: lab.execute("p1", "ping", "-c1", "-W1", address).returncode,
                         lambda status: status == 0, "no ping through the sleeve", SETTLE_DEADLINE_S)
         pids = tuple(_sleeve(namespace(lab.name, host)) for host in ("h1", "h2"))
         sides = {SLEEVE: Side(SLEEVE, namespace(lab.name, "h1", "p1"), namespace(lab.name, "h2", "p2"), address, pids)}
+        if with_relayed:
+            sides[RELAYED] = _relayed(lab)
         tunnel = stack.enter_context(rivals.wireguard(lab.name, programs["wireguard-go"]))
         sides[WIREGUARD] = Side(WIREGUARD, tunnel.client, tunnel.server, tunnel.address, tunnel.pids)
         if with_nebula:
@@ -74,6 +81,19 @@ def arena(name: str, *, with_nebula: bool = True) -> Iterator[Arena]:
         sides[RAW] = Side(RAW, ends[0], ends[1], str(underlay_address(RAW_NUMBER + 1)))
         stack.enter_context(servers([side.server for side in sides.values()]))
         yield Arena(lab.name, sides)
+
+
+def _relayed(lab: Lab) -> Side:
+    """Cut the third host off from the first, and wait until the second passes everything on."""
+    address = lab.run("h3", "p3")[0].partition("/")[0]
+    lab.cut("h1", "h3")
+    for here, there in (("h1", "h3"), ("h3", "h1")):
+        probes.wait_for(lambda here=here: lab.report(here)["Links"],  # type: ignore[misc]
+                        lambda links, there=there: ("via h2", there) in [  # type: ignore[misc]
+                            (link["Address"], link["NickName"]) for link in links],
+                        f"{here} does not reach {there} through h2", RELAY_DEADLINE_S)
+    pids = tuple(_sleeve(namespace(lab.name, host)) for host in ("h1", "h2", "h3"))
+    return Side(RELAYED, namespace(lab.name, "h1", "p1"), namespace(lab.name, "h3", "p3"), address, pids)
 
 
 def round_trip_us(side: Side, count: int = 200) -> float:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.arena import Side, arena
+from bench.arena import RELAYED, Side, arena
 from bench.iperf import Path
 from bench.stats import turns
 
@@ -33,7 +33,7 @@ def measure(given: argparse.Namespace, lab: str, names: Sequence[str]) -> Stream
     """Let these sides take turns."""
     found = Streams(note=f"one stream of {given.seconds} s, {given.congestion}, {given.rounds} rounds in turns; rivals "
                          "host to host")
-    with arena(lab) as there:
+    with arena(lab, with_relayed=RELAYED in names) as there:
         for name in names:
             Path(there.sides[name].client, there.sides[name].address, given.congestion).bits_per_second(1)
         for name in turns(names, given.rounds):

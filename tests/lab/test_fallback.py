@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.test_sleeve import TRANSFER
+from tests.lab.test_sleeve import LOSE, TRANSFER
 from tests.lab.world import LAB, World, names_of, world
 from weave.lab import kernel, probes
 from weave.lab.names import SWITCH, namespace
@@ -19,6 +19,8 @@ FALLS_S = 30.0
 """Probes are missed for some seconds, a sleeve is started, a direct way is looked for, then another."""
 RETURNS_S = 60.0
 """A way that failed is tried again after 10 s, then 20 s, and so on."""
+LOSSY_S = 120.0
+"""What loses much is found out later than what is broken, and was tried and left some times before it is good again."""
 MARK = "the quick brown fox jumps over the lazy dog"
 BLOCK = """
 table bridge blocked {
@@ -113,6 +115,22 @@ def test_vxlan_that_is_blocked_is_left_for_a_direct_sleeve_and_taken_up_again(ne
     finally:
         kernel.run("ip", "netns", "exec", switch, "nft", "delete", "table", "bridge", "blocked")
     direct(net)
+
+
+def test_vxlan_that_loses_much_is_left_for_the_sleeve_through_a_third_and_taken_up_again(net: World) -> None:
+    switch = namespace(net.lab.name, SWITCH)
+    kernel.run("ip", "netns", "exec", switch, "nft", "-f", "-", stdin=LOSE)
+    try:
+        with probes.background(net.lab, "c1", "ping", "-n", "-i", "0.2", names_of(net.report("h2"))["c3"]):
+            for here, there in (("h1", "h3"), ("h3", "h1")):
+                net.wait(here, lambda seen, there=there: any(  # type: ignore[misc]
+                    row["NickName"] == there and row["Mode"] == "sleeve" and row["Address"] == "via h2"
+                    for row in seen["Links"]), f"does not reach {there} through h2", LOSSY_S)
+        everybody_talks(net)
+        assert "VXLAN does not get through: " in str(link(net, "h1", "h3")["Reason"])
+    finally:
+        kernel.run("ip", "netns", "exec", switch, "nft", "delete", "table", "bridge", "lossy")
+    direct(net, LOSSY_S)
 
 
 def test_a_router_that_starts_anew_does_not_try_what_did_not_work(net: World) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.lab.world import LAB, SECRET, World, fresh, names_of
 from weave.lab import kernel, probes
-from weave.lab.names import namespace
+from weave.lab.names import SWITCH, namespace
 
 pytestmark = LAB
 
@@ -113,10 +113,10 @@ def command_of(pid: int) -> bytes:
 
 @contextmanager
 def dump(world: World, host: str, tmp_path: Path) -> Iterator[Path]:
-    """Write whole packets of the underlay to a file while the block runs."""
+    """Write whole packets of the underlay to a file while the block runs, each as soon as it was seen."""
     path = tmp_path / f"{host}.pcap"
-    words = kernel.inside(namespace(world.lab.name, host), "tcpdump", "-i", "eth0", "-U", "-s0", "-Z", "root", "-w",
-                          str(path))
+    words = kernel.inside(namespace(world.lab.name, host), "tcpdump", "-i", "eth0", "--immediate-mode", "-U", "-s0",
+                          "-Z", "root", "-w", str(path))
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
@@ -331,6 +331,44 @@ def test_traffic_goes_through_a_third_host_where_two_cannot_reach_each_other(net
     net.connected(*HOSTS, deadline_s=30.0)
 
 
+def test_traffic_goes_through_a_third_host_while_the_direct_way_is_bad(net: World) -> None:
+    addresses = names_of(net.report("h1"))
+    switch = namespace(net.lab.name, SWITCH)
+
+    def reaches(host: str, other: str, address: str) -> None:
+        net.wait(host, lambda seen: [row["Address"] for row in seen["Links"] if row["NickName"] == other] == [address],
+                 f"does not reach {other} at {address}", deadline_s=CHANGES_S)
+
+    with pinging(net, "c1", addresses["c3"]) as outages_on_the_change:
+        kernel.run("ip", "netns", "exec", switch, "nft", "-f", "-", stdin=LOSE)
+        try:
+            for host, other in (("h1", "h3"), ("h3", "h1")):
+                reaches(host, other, "via h2")
+            with pinging(net, "c3", addresses["c1"]) as outages:
+                for host, other in (("h1", "h3"), ("h3", "h1")):
+                    row = net.until(lambda host=host, other=other: next(  # type: ignore[misc]
+                        line for line in net.weave(host, "status", "links").splitlines() if f"({other})" in line),
+                        lambda line: "directly" in line, "it is not said why it does not go directly")
+                    assert re.search(r"sleeve +via h2 .*directly \d+% of round trips are lost.*via h2 0%", row)
+            assert sum(outages) < 0.2, "hardly anything is lost through h2"
+        finally:
+            kernel.run("ip", "netns", "exec", switch, "nft", "delete", "table", "bridge", "lossy")
+        reaches("h1", "h3", "198.51.100.3:6783")
+        reaches("h3", "h1", "198.51.100.1:6783")
+    assert max(outages_on_the_change, default=0.0) < RECOVERY_S
+    net.connected(*HOSTS, deadline_s=30.0)
+
+
+CHANGES_S = 60.0
+"""A way must be bad for some seconds, and good again for some 20 more."""
+LOSE = """
+table bridge lossy {
+  chain forward {
+    type filter hook forward priority 0;
+    ip saddr { 198.51.100.1, 198.51.100.3 } ip daddr { 198.51.100.1, 198.51.100.3 } numgen random mod 100 < 30 drop
+  }
+}
+"""
 TRANSLATOR = """
 table ip translator {{
   chain leaving {{

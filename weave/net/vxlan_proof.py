@@ -13,6 +13,7 @@ from math import inf
 from weave.addresses import IPAddress
 from weave.errors import RemoteError
 from weave.names import PeerName
+from weave.net.crypt.limits import STALLED_S
 from weave.net.crypt.probing import FAILED, PROVEN, Track
 from weave.net.limits import VXLAN_HOPE_S, VXLAN_PEERS_AT_FULL_PACE
 from weave.net.vxlan_probe import ANSWER, ASK, Probe, decode, encode
@@ -37,13 +38,20 @@ class VxlanWay:
     """Over the mesh: its router answers probes."""
     connected: bool = False
     """The routers have a connection of their own: when that breaks, the way is looked at sooner."""
+    slow_s: float = 0.0
+    """How long things take that do not depend on VXLAN, for routers that may have too much to do."""
 
 
 class _Peer:
-    def __init__(self, way: VxlanWay, track: Track, hopeful_until: float) -> None:
+    def __init__(self, way: VxlanWay, track: Track, hopeful_from: float) -> None:
         self.way, self.track = way, track
-        self.hopeful_until = hopeful_until
-        """Until when it may be unproven; infinite where there is no reason to wait, or no more hope."""
+        self.hopeful_from = hopeful_from
+        """From when on it may be unproven for a while; infinite where there is no reason to wait, or no more hope."""
+
+    @property
+    def hopeful_until(self) -> float:
+        """Return until when it may be unproven."""
+        return self.hopeful_from + VXLAN_HOPE_S * self.track.patience
 
     def deadline(self) -> float:
         return min(self.track.deadline(), self.hopeful_until)
@@ -75,13 +83,14 @@ class VxlanProof:
         for name, way in ways.items():
             peer = self._peers.get(name)
             if peer is None or peer.way.address != way.address:
-                peer = self._peers[name] = _Peer(way, Track(now, self._entropy), now + VXLAN_HOPE_S)
+                peer = self._peers[name] = _Peer(way, Track(now, self._entropy), now)
             elif way.reachable and not peer.way.reachable:
-                peer.hopeful_until = now + VXLAN_HOPE_S
+                peer.hopeful_from = now
                 peer.track.retry(now)
             elif peer.way.connected and not way.connected:
                 peer.track.hurry(now)
             peer.way, peer.track.pace = way, pace
+            peer.track.expect(way.slow_s)
             peer.track.suspend(now, suspended=not way.reachable)
         return self.tick(now)
 
@@ -110,6 +119,10 @@ class VxlanProof:
 
     def tick(self, now: float) -> list[Emit]:
         """Do what is due."""
+        late_s = now - self.deadline()
+        if STALLED_S < late_s < inf:
+            for peer in self._peers.values():
+                peer.hopeful_from += late_s  # we were held up ourselves
         due = [(name, peer) for name, peer in sorted(self._peers.items()) if peer.deadline() <= now]
         return [emit for name, peer in due for emit in self._tend(name, peer, now)]
 
@@ -122,13 +135,13 @@ class VxlanProof:
         if peer.track.is_usable(now):
             self.broken.pop(name, None)
             if peer.hopeful_until <= now:
-                peer.hopeful_until = inf
+                peer.hopeful_from = inf
         elif peer.way.reachable:
             if peer.track.phase == FAILED or peer.hopeful_until <= now:
                 self.broken[name] = peer.track.reason or "the other end does not get through"
-                peer.hopeful_until = inf
-            elif peer.hopeful_until == inf and name not in self.broken:
-                peer.hopeful_until = now + VXLAN_HOPE_S  # its router may have begun anew, and have to prove it first
+                peer.hopeful_from = inf
+            elif peer.hopeful_from == inf and name not in self.broken:
+                peer.hopeful_from = now  # its router may have begun anew, and have to prove it first
         return [self._emit(name, peer, Probe(ASK, peer.track.phase == PROVEN, ask.token),
                            self.mtu if ask.large else 0) for ask in asks]
 

@@ -61,10 +61,9 @@ class VxlanProver:
         self._proof.doubt(peers)
 
     def want(self, ways: Mapping[PeerName, VxlanWay], mtu: int) -> None:
-        """Prove these ways, for packets of that size."""
+        """Prove these ways, for packets of that size; to be said once the host's firewall lets them."""
         self._proof.mtu = mtu
-        self._send(self._proof.want(ways, trio.current_time()))
-        self._told = frozenset(self._proof.broken)
+        self._apply(self._proof.want(ways, trio.current_time()))
 
     def broken(self) -> Mapping[PeerName, str]:
         """Return the peers to which VXLAN does not get through, and why."""

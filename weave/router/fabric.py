@@ -93,6 +93,10 @@ class Fabric:
         self._prover = prover
         self._degraded: dict[PeerName, IPAddress] = {}
         """Peers that plain VXLAN is proven not to reach, and where probes of it go."""
+        self._ways: dict[PeerName, VxlanWay] = {}
+        """Where plain VXLAN is to be proven."""
+        self._took_s = 0.0
+        """How long it took the last time to program the kernel."""
         self._standby = Standby()
         self.mtu = SegmentMtu(datapath.carries, present=datapath.mtu, floor=_floor(settings))
         self._able: set[PeerName] = set()
@@ -172,6 +176,7 @@ class Fabric:
         self._inheritance = Inheritance(self._datapath.inherited(), trio.current_time(), behind)
 
     async def _program(self) -> bool:
+        began = trio.current_time()
         self._decide()
         self._settle_inheritance()
         open_links = {link.peer: link.vtep for link in self.links if link.mode != MODE_NONE}
@@ -186,11 +191,13 @@ class Fabric:
             await self._datapath.set_remotes(remotes, accepted)
             await self._datapath.set_endpoints(endpoints)
             self._want_sleeve(remotes, endpoints)
+            self._prover.want(self._ways, self._datapath.mtu)
         except EnvironmentFailure as exc:
             self.failure = str(exc)
             log.error("cannot program the kernel; trying again", extra=fields(reason=exc, after_s=RETRY_S))  # noqa: TRY400 - an expected condition
             return False
         self.failure = None
+        self._took_s = trio.current_time() - began
         return True
 
     async def _settle_mtu(self) -> None:
@@ -269,14 +276,17 @@ class Fabric:
             self.on_links()
 
     def _proven(self, peers: Sequence[PeerUnderlay], links: Sequence[LinkDecision]) -> list[LinkDecision]:
-        """Have plain VXLAN proven where there is something else, and leave it where it does not get through."""
+        """Leave plain VXLAN where it is proven not to get through; note where that is to be proven."""
         self._able = {peer.name for peer in peers if peer.sleeve and self._ability.sleeve}
         provers = {peer.name for peer in peers if peer.proves}
-        connected = {view.peer for view in self._mesh.core.connections() if view.established}
-        ways = {link.peer: VxlanWay(link.address, self._mesh.core.is_reachable(link.peer), link.peer in connected)
+        rtts = {view.peer: view.rtt_s for view in self._mesh.core.connections() if view.established}
+        # So slow are we ourselves, and the others, in general: who has not yet programmed us answers nothing.
+        slow_s = max(self._took_s, min((rtt_s for rtt_s in rtts.values() if rtt_s is not None), default=0.0))
+        ways = {link.peer: VxlanWay(link.address, self._mesh.core.is_reachable(link.peer), link.peer in rtts,
+                                    max(slow_s, rtts.get(link.peer) or 0.0))
                 for link in links if link.mode == MODE_VXLAN and link.address is not None
                 and link.peer in self._able & provers}
-        self._prover.want(ways, self._datapath.mtu)
+        self._ways = ways
         broken = self._prover.broken()
         self._degraded = {peer: way.address for peer, way in ways.items() if peer in broken}
         return [degrade(link, broken[link.peer]) if link.peer in self._degraded else link for link in links]

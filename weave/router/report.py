@@ -130,16 +130,29 @@ def _link(link: LinkDecision, way: PeerStatus | None, tunnel: TunnelQuality | No
           mtu: int) -> LinkReport:
     address = str(link.address) if link.address is not None else ""
     if way is not None and way.helper:
-        address = f"via {nicknames.get(way.helper) or way.helper}"
+        helper = nicknames.get(way.helper) or way.helper
+        address = f"via {helper}"
     elif way is not None and way.address is not None:
         host, port = way.address
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     reason = link.reason
     if link.mode == MODE_SLEEVE and (way is None or not way.established):
         reason = f"no answer to the sleeve yet, is UDP let through? {reason}"
+    elif way is not None and way.helper:
+        reason = f"{_why_not_direct(way, helper)}; {reason}"
     measured = way or tunnel
     return {"Peer": link.peer, "NickName": link.nickname, "Mode": link.mode, "MTU": mtu, "Address": address,
             "Reason": reason, "Quality": None if measured is None else _quality(measured)}
+
+
+def _why_not_direct(way: PeerStatus, helper: str) -> str:
+    """Say in words why a peer is reached through another."""
+    if way.direct is None:
+        return "the direct way is being measured"
+    if way.direct.rtt_s is None:
+        return "no direct way answers"
+    through = f", via {helper} {way.through.words()}" if way.through is not None else ""
+    return f"directly {way.direct.words()}{through}"
 
 
 def _quality(way: PeerStatus | TunnelQuality) -> QualityReport:

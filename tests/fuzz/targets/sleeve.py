@@ -18,6 +18,7 @@ from weave.net.sleeve.messages import Keys, Macs, Peers, Reader, Status, frame
 from weave.net.sleeve.model import PeerConfig, PeerStatus, Send
 from weave.net.sleeve.reassembly import Reassembly
 from weave.net.sleeve.replay import ReplayWindow
+from weave.net.sleeve.ways import Figures
 from weave.net.sleeve.wire import (
     INITIATION_BYTES,
     TAG_BYTES,
@@ -90,10 +91,11 @@ def _fragments(data: bytes) -> None:
 
 
 def _seeds() -> list[bytes]:
-    key, status = Key(OTHER.public), PeerStatus("h2", True, ADDRESS, 0.001, 0.5, 1472, 10, 20)
+    key = Key(OTHER.public)
+    status = PeerStatus("h2", True, ADDRESS, 0.001, 0.5, 1472, 10, 20, "h3", Figures(0.5, None), Figures(0.0, 0.001))
     begun = initiate(OTHER, Key(OWN.public), PSK, local=7, ephemeral=b"e" * 32, cookie=None, now=0.0)
-    controls = [Probe(1472, 3, 9), Echo(0, 3, ADDRESS), Echo(0, 3, None), Nack((Lack(5, 0), Lack(6, 0b1010))), Ask(key),
-                Hint(key, ("2001:db8::1", 6783))]
+    controls = [Probe(1472, 3, 9), Probe(0, 3, 9, is_trial=True), Echo(0, 3, ADDRESS), Echo(0, 3, None),
+                Nack((Lack(5, 0), Lack(6, 0b1010))), Ask(key), Hint(key, ("2001:db8::1", 6783))]
     said = [Keys(b"s" * 32, (PSK,)), Peers((PeerConfig("h2", key, (ADDRESS,)),), is_all=True),
             Macs(((b"\2\0\0\0\0\1", "h2"),), is_fresh=True), Status((status,), {"lost": 1})]
     fragments = b"".join(_FRAGMENT.pack(3, 3, index, 200) for index in range(4))

@@ -17,7 +17,7 @@ A, B = PeerName("02:00:00:00:00:0a"), PeerName("02:00:00:00:00:0b")
 ADDRESS = {A: ip_address("192.0.2.1"), B: ip_address("192.0.2.2")}
 OTHER = {A: B, B: A}
 VNI, MTU = 6784, 1450
-SETTLED_S, LEFT_S, RETURNED_S = 15.0, 15.0, 40.0
+SETTLED_S, LEFT_S, RETURNED_S, LONGEST_PAUSE_S = 15.0, 15.0, 40.0, 150.0
 VXLAN_BYTES, ETHERNET_BYTES, SMALL = 8, 14, 200
 
 Passes = Callable[[PeerName, bytes], bool]
@@ -92,6 +92,14 @@ def test_it_is_used_at_once_and_stays() -> None:
     assert hosts.broken() == set()
 
 
+def test_a_host_that_is_held_up_from_the_start_goes_on_hoping() -> None:
+    proof = VxlanProof(A, VNI, random.Random(1).randbytes)
+    proof.want({B: VxlanWay(ADDRESS[B], reachable=True)}, 0.0)
+    for stalled_until in (20.0, 40.0, 60.0):
+        proof.tick(stalled_until)
+    assert not proof.broken
+
+
 @pytest.mark.parametrize(("passes", "says"), [
     (nothing, "no longer answered"), (small, "large packets vanish"), (large_from_b, "large packets vanish"),
     (only_from_a, "no longer answered"),
@@ -106,6 +114,37 @@ def test_both_leave_what_does_not_get_through_and_return(passes: Passes, says: s
     hosts.passes = everything
     hosts.run(RETURNED_S)
     assert hosts.broken() == set()
+
+
+def losing(share: float, seed: int) -> Passes:
+    dice = random.Random(seed)
+    return lambda _source, _datagram: dice.random() >= share
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_both_leave_a_way_that_loses_many_for_as_long_as_it_does(share: float, seed: int) -> None:
+    hosts = Hosts()
+    hosts.run(SETTLED_S)
+    hosts.passes = losing(share, seed)
+    used_s = 0.0
+    for _ in range(600):
+        hosts.run(1.0)
+        used_s += len(hosts.broken()) < 2
+    assert used_s < 120.0
+    hosts.passes = everything
+    hosts.run(LONGEST_PAUSE_S)
+    assert hosts.broken() == set()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_way_that_loses_little_is_kept(seed: int) -> None:
+    hosts = Hosts()
+    hosts.run(SETTLED_S)
+    hosts.passes = losing(0.02, seed)
+    for _ in range(600):
+        hosts.run(1.0)
+        assert hosts.broken() == set()
 
 
 @pytest.mark.parametrize("is_missed", [True, False])

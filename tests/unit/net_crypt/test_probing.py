@@ -177,3 +177,76 @@ def test_there_is_never_a_deadline_that_does_nothing(seconds: float) -> None:
     clock.run(seconds)
     clock.track.tick(clock.now)
     assert clock.track.deadline() > clock.now
+
+
+class SlowClock(Clock):
+    """A tunnel whose other end answers, but late."""
+
+    def __init__(self, delay_s: float) -> None:
+        super().__init__()
+        self.delay_s = delay_s
+        self.due: list[tuple[float, bytes]] = []
+
+    def run(self, seconds: float) -> list[Ask]:
+        until, asked = self.now + seconds, []
+        while (at := min(self.track.deadline(), self.due[0][0] if self.due else until)) < until:
+            self.now = max(self.now, at)
+            while self.due and self.due[0][0] <= self.now:
+                self.track.answered(self.due.pop(0)[1], self.now, peer_proven=True)
+            asked += (asks := self.track.tick(self.now))
+            self.due += [(self.now + self.delay_s, ask.token) for ask in asks]
+        self.now = until
+        return asked
+
+
+def usable_throughout(clock: Clock, seconds: int) -> bool:
+    return all(clock.run(1.0) is not None and clock.track.is_usable(clock.now) for _ in range(seconds))
+
+
+@pytest.mark.parametrize("delay_s", [1.5, 3.0, 5.0])
+def test_an_end_that_answers_late_is_not_taken_for_gone(delay_s: float) -> None:
+    clock = SlowClock(delay_s)
+    clock.run(30.0)
+    assert usable_throughout(clock, 120)
+
+
+def test_an_end_that_becomes_slow_is_left_for_some_seconds_at_most() -> None:
+    clock = SlowClock(0.001)
+    clock.run(60.0)
+    clock.delay_s = 4.0
+    clock.run(20.0)
+    assert usable_throughout(clock, 120)
+
+
+def test_an_end_that_was_slow_is_missed_as_soon_as_any_other_once_it_was_quick_again() -> None:
+    clock = SlowClock(3.0)
+    clock.run(60.0)
+    clock.delay_s = 0.001
+    clock.run(60.0)
+    assert clock.track.is_usable(clock.now)
+    clock.delay_s = 1000.0
+    clock.run(8.0)
+    assert clock.track.phase == FAILED
+
+
+def test_answers_that_come_too_late_for_anything_do_not_make_a_tunnel() -> None:
+    clock = SlowClock(limits.OVERDUE_S + 1)
+    clock.run(120.0)
+    assert not clock.track.is_usable(clock.now)
+    assert len(clock.track._overdue) < 100
+
+
+@pytest.mark.parametrize("stall_s", [1.0, 30.0, 300.0])
+def test_time_in_which_we_were_held_up_is_not_counted(stall_s: float) -> None:
+    clock = proven()
+    clock.run(30.0)
+    asks = []
+    while not asks:
+        clock.now = clock.track.deadline()
+        asks = clock.track.tick(clock.now)
+    clock.now += stall_s
+    clock.track.tick(clock.now)
+    assert clock.track.is_usable(clock.now)
+    for ask in asks:  # it lay unread all the time
+        clock.track.answered(ask.token, clock.now, peer_proven=True)
+    assert usable_throughout(clock, 30)

@@ -32,6 +32,7 @@ from weave.net.sleeve.reassembly import Reassembly
 from weave.net.sleeve.recovery import Recovery
 from weave.net.sleeve.replay import ReplayWindow
 from weave.net.sleeve.session import Session
+from weave.net.sleeve.ways import Figures
 from weave.net.sleeve.wire import (
     Ask,
     Control,
@@ -212,7 +213,8 @@ def test_sizes_go_up_by_what_got_through_and_down_by_what_vanished() -> None:
 # -- control messages and the router's messages --------------------------------------------------------------------
 
 CONTROLS: list[Control] = [
-    Probe(1472, 9, 1 << 40), Echo(0, 9, HERE), Echo(0, 9, THERE), Echo(0, 9, None),
+    Probe(1472, 9, 1 << 40), Probe(0, 1 << 31, 7, is_trial=True), Probe(0, 9, 0, compares=False), Echo(0, 9, HERE),
+    Echo(0, 9, None, is_trial=True), Echo(0, 9, HERE, compares=False), Echo(0, 9, THERE), Echo(0, 9, None),
     Nack((Lack(1, 0), Lack(1 << 50, 1 << 159))), Ask(KEY), Hint(KEY, THERE)]
 
 
@@ -243,7 +245,8 @@ def test_a_full_question_fits_the_smallest_datagram() -> None:
 MESSAGES: list[Message] = [
     Keys(b"s" * 32, (b"k" * 32, b"l" * 32)), Peers((PeerConfig("h2", KEY, (HERE, THERE)),), is_all=True),
     Macs(((b"\2\0\0\0\0\1", "h2"), (b"\2\0\0\0\0\2", "")), is_fresh=False), Quit(), Hello(1, 99),
-    Status((PeerStatus("h2", True, HERE, 0.002, 0.25, 1472, 7, 8), PeerStatus("h3", False, None, None, 0.0, 1, 0, 0)),
+    Status((PeerStatus("h2", True, HERE, 0.002, 0.25, 1472, 7, 8), PeerStatus("h3", False, None, None, 0.0, 1, 0, 0),
+            PeerStatus("h4", True, None, 0.01, 0.0, 1452, 9, 9, "h2", Figures(0.3, 0.002), Figures(0.0, None))),
            {"lost": 3})]
 
 

@@ -26,6 +26,10 @@ MAX_PENDING_WORDS = 200
 """Characters of a refusal that are shown."""
 
 PROVE_INTERVAL_S = 0.5
+PACE_OF_HASTE = 8
+"""With a longer usual pause than that many times, probes in haste are sent less often too."""
+MOST_DOUBLINGS = 2
+"""Of that interval while a tunnel is proven and nothing is answered: some probes are still sent after 5 s."""
 PROVE_S = 6.0
 """How long a tunnel may take to carry its first probe: WireGuard repeats its handshake after 5 s."""
 FIRST_RETRY_S = 10.0
@@ -41,8 +45,20 @@ REFUSED_S = 60.0
 """How long a tunnel that our own kernel refused is left alone."""
 ANSWER_S = 1.0
 """After that a probe counts as lost. Longer than any path on earth, short enough to fall back within seconds."""
+MAX_ANSWER_S = 8.0
+"""The most that is waited for an end that is known to be slow; the mesh gives it up after 9."""
+SLOW_FACTOR, SLOW_FADES = 2.0, 0.9
+"""By which the wait exceeds the slowest round trip, and by which that fades with each later one."""
+OVERDUE_S = 10.0
+"""How long an answer to a probe that was given up still says that the end is slow, and not gone."""
+STALLED_S = 0.25
+"""When we come so late to what is due we were slow ourselves, and answers may be waiting unread."""
 LOST_PROBES = 4
 """In a row, the last three half a second apart: a tunnel that died is noticed after about 4 s."""
+PROBES_KEPT, MANY_LOST = 20, 7
+"""When so many of the latest are lost, as where a fifth of packets is, the way is left: TCP hardly moves there."""
+PROBES_STEADY, FEW_LOST = 12, 1
+"""A way that lost many is used again when of so many in a row no more than this were lost."""
 LARGE_EVERY = 5
 """Each fifth probe of a tunnel in use is as large as a packet can be."""
 PEER_FRESH_S = 7.0

@@ -79,6 +79,11 @@ class SleeveClient:
         self._outbox: list[Message] = []
         self._news = trio.Event()
         self._connected = False
+        self._process: trio.Process | None = None
+        """The sleeve that we started; there is never a second one beside it."""
+        self._awaited = False
+        """Whether it has yet to say hello for the first time."""
+        self._awaited_since = 0.0
 
     # -- what is wanted -----------------------------------------------------------------------------------------
 
@@ -136,28 +141,47 @@ class SleeveClient:
                 nursery.start_soon(self._write, stream)
                 failure = await self._read(stream, reader)
                 nursery.cancel_scope.cancel()
+        self._awaited_since = trio.current_time()
         raise failure
 
     async def _connect(self) -> tuple[trio.SocketStream, Reader]:
         """Return a stream to a sleeve of our version, started if need be."""
         with trio.fail_after(2 * limits.HELLO_DEADLINE_S):
-            process: trio.Process | None = None
             while True:
+                await self._end_late_one()
                 stream = await _try_socket(self._config.socket)
                 if stream is None:
-                    if process is None:
-                        process = await self._start()
-                    elif process.poll() is not None:
-                        raise EnvironmentFailure(f"the sleeve ended with status {process.returncode}; its words are "
-                                                 "in the router's log")
+                    await self._have_one()
                     await trio.sleep(_POLL_S)
                     continue
                 reader = Reader()
                 hello, _ = await self._greet(stream, reader)
                 if hello.version == VERSION:
-                    log.info("sleeve connected", extra=fields(pid=hello.pid, started=process is not None))
+                    log.info("sleeve connected", extra=fields(pid=hello.pid, started=self._awaited))
+                    self._awaited = False
                     return stream, reader
                 await _dismiss(stream)
+
+    async def _have_one(self) -> None:
+        """Start a sleeve, unless one that we started still runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        if self._process is not None and self._awaited:
+            self._awaited = False
+            raise EnvironmentFailure(f"the sleeve ended with status {self._process.returncode}; its words are in the "
+                                     "router's log")
+        self._process, self._awaited, self._awaited_since = await self._start(), True, trio.current_time()
+
+    async def _end_late_one(self) -> None:
+        """End a sleeve that we started and that was not heard in all this time, so that another may be started."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        if trio.current_time() - self._awaited_since > limits.START_DEADLINE_S:
+            log.warning("sleeve does not come; ending it", extra=fields(pid=process.pid))
+            process.kill()
+            await process.wait()
+            self._awaited = False
 
     async def _start(self) -> trio.Process:
         config = self._config

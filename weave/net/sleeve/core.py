@@ -18,14 +18,15 @@ from weave.net.sleeve.door import Door, Verdict, open_cookie
 from weave.net.sleeve.handshake import Initiation
 from weave.net.sleeve.keys import tag_key, which_key
 from weave.net.sleeve.model import Effect, Notice, PeerConfig, PeerStatus, Resend, Send
-from weave.net.sleeve.peer import FAR, Inbox, Peer
+from weave.net.sleeve.peer import Inbox, Peer
+from weave.net.sleeve.relaying import Relaying
 from weave.net.sleeve.session import Session
+from weave.net.sleeve.trials import Trials, direct_places
+from weave.net.sleeve.ways import FAR
 from weave.net.sleeve.wire import (
     COOKIE_HEAD,
     HEADER,
     HEADER_BYTES,
-    RELAY_BYTES,
-    RELAY_HEAD,
     TAG_BYTES,
     Address,
     Ask,
@@ -40,14 +41,11 @@ from weave.net.sleeve.wire import (
     decode_control,
     encode_control,
     helper_of,
-    short,
     via,
 )
 from weave.noise.keys import KeyPair
 
 _LARGEST_NUMBER = 0xFFFF_FFFF
-LOSSY = 0.05
-"""A helper that loses more than this share of probes comes after all others."""
 
 
 class SleeveCore:
@@ -63,12 +61,10 @@ class SleeveCore:
         self.peers: dict[str, Peer] = {}
         self._agenda: list[tuple[float, str]] = []
         self._by_key: dict[Key, Peer] = {}
-        self._by_short: dict[bytes, Peer] = {}
-        self._at: dict[Address, Peer] = {}
-        """Who was last heard from where; who uses it looks whether that still holds."""
         self._initiations: dict[int, Peer] = {}
         self._static = static
-        self._short = short(Key(static.public))
+        self._relaying = Relaying(Key(static.public), self.peers, self.refused)
+        self._trials = Trials(Key(static.public), self._relaying, self.send)
         self._random = random
         self._most = most
         self._door = Door(random)
@@ -95,7 +91,7 @@ class SleeveCore:
                 peer = None
             if peer is None:
                 peer = self.peers[name] = self._by_key[config.key] = Peer(config, self._most)
-                self._by_short[short(config.key)] = peer
+                self._relaying.add(peer)
                 peer.handshake_at = now
             elif peer.config != config:
                 peer.config = config
@@ -156,10 +152,12 @@ class SleeveCore:
     def _tend(self, peer: Peer, now: float) -> None:
         self._expire(peer, now)
         if peer.wants_handshake(now) and peer.handshake_at <= now:
-            self._begin(peer, now, [*peer.candidates(), *self._relays(peer)])
-        elif peer.helper is not None and peer.direct_at <= now:
+            self._begin(peer, now, self._places(peer))
+        elif places := self._trials.tend(peer, now):
+            self._begin(peer, now, places)
+        elif peer.helper is not None and not peer.compares and peer.direct_at <= now:
             peer.direct_at = now + limits.DIRECT_AGAIN_S
-            self._begin(peer, now, [place for place in peer.candidates() if helper_of(place) is None])
+            self._begin(peer, now, direct_places(peer))
         if peer.probe_due(now) <= now:
             self._probe(peer, now)
         if peer.is_established:
@@ -264,16 +262,13 @@ class SleeveCore:
         self.schedule(peer, now)
 
     def _establish(self, peer: Peer, inbox: Inbox, address: Address, now: float) -> None:
-        is_new = not peer.is_established
-        if self._yields(inbox, peer.current):
-            self._drop(peer.demote(inbox))
-        else:
-            self._drop(peer.promote(inbox))
-        peer.heard(address, now, is_newest=True)
-        self._note_place(address, peer)
+        is_new, yields = not peer.is_established, self._yields(inbox, peer.current)
+        self._drop(peer.demote(inbox) if yields else peer.promote(inbox))
+        has_moved = peer.heard(address, now, is_newest=not yields)
+        self._relaying.note_place(address, peer)
         peer.direct_at = now + limits.DIRECT_AGAIN_S
-        if is_new:
-            self.effects.append(Notice(peer.config.name, "established", address))
+        if is_new or has_moved:
+            self.effects.append(Notice(peer.config.name, "established" if is_new else "moved", address))
         self.schedule(peer, now)
 
     def _yields(self, new: Inbox, current: Inbox | None) -> bool:
@@ -306,16 +301,29 @@ class SleeveCore:
         if inbox is None:
             raise SleeveError("a datagram belongs to no session")
         body, is_newest = inbox.session.open_control(data)
-        self._heard(inbox, address, now, is_newest=is_newest)
         message = decode_control(body)
+        if isinstance(message, Probe | Echo) and message.is_trial:
+            self._tried(inbox, message, len(data), address, now)
+            return
+        self._heard(inbox, address, now, is_newest=is_newest)
         if message is not None:
             self._obey(inbox, message, len(data), address, now)
         self.schedule(inbox.peer, now)
+
+    def _tried(self, inbox: Inbox, message: Probe | Echo, size: int, address: Address, now: float) -> None:
+        """Answer a trial the way it came, or take in its echo; it says nothing of the way in use."""
+        peer = inbox.peer
+        if isinstance(message, Echo):
+            self._trials.answered(peer, message, now)
+        elif inbox is not peer.next:
+            echo = Echo(size, message.number, None, is_trial=True)
+            self.send(peer, inbox.session.seal_control(encode_control(echo)), address)
 
     def _obey(self, inbox: Inbox, message: Control, size: int, address: Address, now: float) -> None:
         peer = inbox.peer
         match message:
             case Probe():
+                peer.compares = message.compares
                 inbox.reassembly.reach = max(inbox.reassembly.reach, message.sent)
                 seen_at = None if helper_of(address) is not None else address
                 self._say(peer, Echo(size, message.number, seen_at), inbox)
@@ -331,13 +339,14 @@ class SleeveCore:
                 assert_never(other)
 
     def _echoed(self, peer: Peer, echo: Echo, now: float) -> None:
+        peer.compares = echo.compares
         peer.quality.echoed(echo.number, now)
         peer.sizes.passed(echo.size)
 
     def _introduce(self, asker: Peer, key: Key, inbox: Inbox) -> None:
         """Tell two peers of each other, so that both open their address translators at once."""
         wanted = self._by_key.get(key)
-        if wanted is None or wanted is asker or not self._is_direct(wanted) or not self._is_direct(asker):
+        if wanted is None or wanted is asker or not wanted.is_direct or not asker.is_direct:
             return
         assert wanted.address is not None, "an established peer has an address"
         assert asker.address is not None, "an established peer has an address"
@@ -356,7 +365,7 @@ class SleeveCore:
     def _ask_for(self, peer: Peer, now: float) -> None:
         peer.asked_at = now
         helpers = [self.peers[name] for name in sorted(self.peers)
-                   if self._is_direct(self.peers[name]) and self.peers[name] is not peer]
+                   if self.peers[name].is_direct and self.peers[name] is not peer]
         for helper in helpers[:limits.MAX_HELPERS]:
             self._say(helper, Ask(peer.config.key))
 
@@ -383,54 +392,27 @@ class SleeveCore:
 
     def send(self, peer: Peer, datagram: bytes, address: Address) -> None:
         """Send a datagram to a peer at an address, which may be that of somebody who passes it on."""
-        name = helper_of(address)
-        if name is None:
-            self.effects.append(Send(datagram, address))
-            return
-        helper = self.peers.get(name)
-        if helper is not None and self._is_direct(helper):
-            assert helper.address is not None, "an established peer has an address"
-            head = RELAY_HEAD.pack(Kind.RELAYED, 1, short(peer.config.key), self._short)
-            self.effects.append(Send(head + datagram, helper.address))
+        sending = self._relaying.sending(peer, datagram, address)
+        if sending is not None:
+            self.effects.append(sending)
 
     def relayed(self, data: bytes, address: Address) -> tuple[bytes, Address] | None:
-        """Take in a relayed datagram: return what it holds and from where, where it is for us; else pass it on.
+        """Take in a relayed datagram: return what it holds and from where, where it is for us; else pass it on."""
+        taken = self._relaying.take(data, address)
+        if isinstance(taken, Send):
+            self.effects.append(taken)
+            return None
+        return taken
 
-        Only what comes from where a peer was last authenticated is looked at, and one that is passed on must name that
-        peer as its origin. It grows by nothing, and it goes to one peer, directly: relaying amplifies nothing.
-        """
-        sender = self._at.get(address)
-        if len(data) <= RELAY_BYTES or sender is None or sender.address != address or data[RELAY_BYTES] == Kind.RELAYED:
-            self.refused["relayed datagrams of strangers"] += 1
-            return None
-        _, hops, to, origin = RELAY_HEAD.unpack_from(data)
-        if to == self._short:
-            return data[RELAY_BYTES:], via(sender.config.name)
-        target = self._by_short.get(to)
-        if not hops or target is None or not self._is_direct(target) or origin != short(sender.config.key):
-            self.refused["relayed datagrams that lead nowhere"] += 1
-            return None
-        assert target.address is not None, "an established peer has an address"
-        self.effects.append(Send(RELAY_HEAD.pack(Kind.RELAYED, hops - 1, to, origin) + data[RELAY_BYTES:],
-                                 target.address))
-        return None
+    def _places(self, peer: Peer) -> list[Address]:
+        """Return where a handshake goes: where the peer is known to be, or through others; never off a chosen way."""
+        if peer.address is not None and peer.helper is not None and peer.quality.lost_in_row < limits.PROBES_LOST:
+            return [peer.address]
+        return [*peer.candidates(), *self._relays(peer)]
 
     def _relays(self, peer: Peer) -> list[Address]:
-        """Return the helpers to try, the nearest first, once a peer could not be found directly for a while."""
-        if peer.attempts < limits.RELAY_AFTER_ATTEMPTS:
-            return []
-        helpers = [other for other in self.peers.values() if other is not peer and self._is_direct(other)]
-        helpers.sort(key=lambda other: (other.quality.loss > LOSSY, other.quality.rtt_s or FAR, other.config.name))
-        return [via(helper.config.name) for helper in helpers[:limits.MAX_RELAYS]]
-
-    def _is_direct(self, peer: Peer) -> bool:
-        return peer.is_established and peer.helper is None and peer.quality.lost_in_row < limits.PROBES_LOST
-
-    def _note_place(self, address: Address, peer: Peer) -> None:
-        """Note who is where; places that were left go when there are many."""
-        self._at[address] = peer
-        if len(self._at) > 2 * limits.MAX_PEERS:
-            self._at = {other.address: other for other in self.peers.values() if other.address is not None}
+        """Return the helpers to try once a peer could not be found directly for a while."""
+        return [] if peer.attempts < limits.RELAY_AFTER_ATTEMPTS else list(map(via, self._relaying.helpers(peer)))
 
     # -- small things -------------------------------------------------------------------------------------------
 
@@ -439,8 +421,11 @@ class SleeveCore:
         if inbox is peer.next:
             self._establish(peer, inbox, address, now)
             self._probe(peer, now)
-        elif peer.heard(address, now, is_newest=is_newest and (helper_of(address) is None or inbox is peer.current)):
-            self._note_place(address, peer)
+            return
+        # a session takes its way with it: what is under way on a former one does not lead back to the way that was left
+        leads = inbox is peer.current or (peer.helper is None and helper_of(address) is None)
+        if peer.heard(address, now, is_newest=is_newest and leads):
+            self._relaying.note_place(address, peer)
             self.effects.append(Notice(peer.config.name, "moved", address))
 
     def _say(self, peer: Peer, message: Control, inbox: Inbox | None = None, *, size: int = 0) -> None:
@@ -473,7 +458,8 @@ class SleeveCore:
         peer = self.peers.pop(name)
         if self._by_key.get(peer.config.key) is peer:
             del self._by_key[peer.config.key]
-            del self._by_short[short(peer.config.key)]
+            self._relaying.remove(peer)
         self._forget_initiations(peer)
+        self._trials.forget(peer)
         for inbox in peer.inboxes():
             self._drop(inbox)

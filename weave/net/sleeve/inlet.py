@@ -15,9 +15,10 @@ from weave.net.sleeve import limits
 from weave.net.sleeve.core import SleeveCore
 from weave.net.sleeve.landing import Landing
 from weave.net.sleeve.merging import merged
-from weave.net.sleeve.peer import FAR, Inbox
+from weave.net.sleeve.peer import Inbox
 from weave.net.sleeve.session import DATA, NONCE, unit_header
 from weave.net.sleeve.udp import Sockets
+from weave.net.sleeve.ways import FAR
 from weave.net.sleeve.wire import (
     BROKEN,
     HEADER,

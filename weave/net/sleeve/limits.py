@@ -58,6 +58,46 @@ LOSS_WEIGHT = 0.05
 RTT_WEIGHT = 0.125
 """As TCP smooths it (RFC 6298)."""
 
+# --- which way --------------------------------------------------------------------------------------------------
+TRIAL_BUSY_S = 2.0
+"""Between two comparisons of the direct way to a peer with one through a helper, while frames are exchanged."""
+TRIAL_IDLE_S = 5.0
+"""The same without frames, for peers that are reached through another alone: it should be left in peace."""
+TRIAL_HASTE_S = 0.25
+"""The same while there may be something to decide."""
+MAX_IN_HASTE = 16
+"""Peers that are compared that often at a time: 128 small datagrams a second at most."""
+TRIAL_PATIENCE_S = 1.5
+"""After that an answer is none."""
+TRIALS_KEPT = 40
+"""Of each way: 10 s in haste."""
+TRIALS_FEW = 3
+"""That must have been answered for a way to be looked at in haste."""
+TRIALS_BARREN = 8
+"""After so many, half of them lost, another helper is tried; fewer say nothing about loss."""
+TRIALS_REST_S = 10.0
+"""After a helper that was of no use."""
+LARGEST_PAIR = 0x7FFF_FFFF
+LEAVE_LOST = 8
+"""Of those kept must be lost for the direct way to be left: 20% of round trips, as where 11% of datagrams are lost."""
+LEAVE_LOST_TIMES = 2
+"""So many more for each one that was lost through the helper too."""
+TRIALS_SPAN, LEAVE_SPANS = 10, 3
+"""In so many spans of so many some must be lost: one short outage is nothing lasting."""
+LEAVE_RTT_TIMES, LEAVE_RTT_S = 2.0, 0.005
+"""A round trip longer than so many times that through the helper and so much more is a reason to leave, too."""
+RETURN_TRIALS = 40
+"""Must be measured before a direct way that was left is taken again ..."""
+FOUND_TRIALS = 12
+"""... and these before one that did not answer at all is."""
+RETURN_LOST = 1
+"""So many more may be lost than through the helper: by chance, or by whoever counts them."""
+RETURN_RTT_TIMES, RETURN_RTT_S = 1.5, 0.003
+AWAY_FIRST_S, AWAY_MOST_S = 10.0, 600.0
+"""How long a direct way that was left is left alone; twice as long if it was taken again only recently."""
+STEADY_S = 600.0
+"""How long a way must have served to be trusted again as if it had never been left."""
+
 # --- sizes ------------------------------------------------------------------------------------------------------
 SIZES = (548, 1232, 1372, 1392, 1432, 1452, 1472, 8972)
 """UDP payloads that are tried: what IPv4 promises, IPv6 promises, tunnels leave of 1500, Ethernet, jumbo frames."""
@@ -127,6 +167,8 @@ RESTART_S = 0.1
 RESTART_MOST_S = 5.0
 HELLO_DEADLINE_S = 5.0
 """An interpreter starts in a fifth of a second on a quiet machine."""
+START_DEADLINE_S = 60.0
+"""Until a sleeve that was started and says nothing is ended for another; on a very busy machine it takes long."""
 QUIT_DEADLINE_S = 2.0
 TAP_HEADER = 10
 """Octets of the virtio header before each frame."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from weave.errors import RemoteError
 from weave.net.sleeve import limits
 from weave.net.sleeve.model import PeerConfig, PeerStatus
+from weave.net.sleeve.ways import Figures
 from weave.net.sleeve.wire import KEY_BYTES, Address, Key
 from weave.wire import (
     MAX_MESSAGE_BYTES,
@@ -26,7 +27,7 @@ from weave.wire import (
     unpack,
 )
 
-VERSION = 2
+VERSION = 3
 """Of this protocol and of what the process does; a router replaces a sleeve of another one."""
 PREFIX_BYTES = 4
 MACS_PER_MESSAGE = 4096
@@ -174,7 +175,7 @@ def _plain(message: Message) -> dict[str, Plain]:
                 {"name": peer.name, "up": peer.established, "at": None if peer.address is None else [*peer.address],
                  "rtt": -1 if peer.rtt_s is None else round(peer.rtt_s * _MICRO),
                  "loss": round(peer.loss * _MICRO), "size": peer.size, "out": peer.sent, "in": peer.received,
-                 "via": peer.helper}
+                 "via": peer.helper, "direct": _measured(peer.direct), "through": _measured(peer.through)}
                 for peer in peers]}
 
 
@@ -204,4 +205,18 @@ def _status(row: object) -> PeerStatus:
         None if place is None else _address(place), None if rtt < 0 else rtt / _MICRO,
         expect_int(values.get("loss"), "a loss") / _MICRO, expect_int(values.get("size"), "a size"),
         expect_int(values.get("out"), "octets"), expect_int(values.get("in"), "octets"),
-        expect_str(values.get("via"), "a name"))
+        expect_str(values.get("via"), "a name"), _figures(values.get("direct")), _figures(values.get("through")))
+
+
+def _measured(figures: Figures | None) -> Plain:
+    if figures is None:
+        return None
+    return [round(figures.loss * _MICRO), -1 if figures.rtt_s is None else round(figures.rtt_s * _MICRO)]
+
+
+def _figures(row: object) -> Figures | None:
+    if row is None:
+        return None
+    loss, rtt = expect_list(row, "what was measured of a way", size=2)
+    micros = expect_int(rtt, "a round trip", low=-1)
+    return Figures(expect_int(loss, "a loss") / _MICRO, None if micros < 0 else micros / _MICRO)

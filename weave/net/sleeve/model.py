@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from weave.net.sleeve.ways import Figures
 from weave.net.sleeve.wire import Address, Key, Lack
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ class PeerStatus:
     received: int
     """Octets of frames."""
     helper: str = ""
-    """The peer that passes everything on, where there is no direct way."""
+    """The peer that passes everything on, where there is no direct way, or only a worse one."""
+    direct: Figures | None = None
+    """What was measured of the direct way meanwhile; None where it does not answer."""
+    through: Figures | None = None
+    """What was measured of the way through the helper at the same moments."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,8 @@ from weave.net.sleeve.path import Quality, SizeSearch
 from weave.net.sleeve.reassembly import Reassembly
 from weave.net.sleeve.recovery import Recovery
 from weave.net.sleeve.session import Session
+from weave.net.sleeve.ways import FAR, NEVER, Way, Ways
 from weave.net.sleeve.wire import RELAY_BYTES, Address, helper_of
-
-NEVER, FAR = float("-inf"), float("inf")
 
 
 class Inbox:
@@ -39,9 +38,10 @@ class Inbox:
 class Peer:
     """One peer and the way to it."""
 
-    __slots__ = ("_most", "address", "asked_at", "attempts", "config", "cookie", "cookie_until", "current",
+    __slots__ = ("_most", "address", "asked_at", "attempts", "compares", "config", "cookie", "cookie_until", "current",
                  "direct_at", "doubt_since", "frames_at", "handshake_at", "heard_at", "hints", "initiations", "next",
-                 "previous", "probe_at", "probe_number", "quality", "received", "scheduled_at", "sent", "sizes")
+                 "previous", "probe_at", "probe_number", "quality", "received", "scheduled_at", "sent", "sizes",
+                 "trial_at", "ways")
 
     def __init__(self, config: PeerConfig, most: int) -> None:
         self.config = config
@@ -71,6 +71,11 @@ class Peer:
         self.quality = Quality()
         self._most = most
         self.sizes = SizeSearch(most)
+        self.ways = Ways()
+        self.compares = False
+        """Whether it answers trials: one of an earlier version would be moved by them."""
+        self.trial_at = FAR
+        """When it is looked at next by which way it is to be reached."""
         self.sent = 0
         self.received = 0
 
@@ -78,6 +83,11 @@ class Peer:
     def is_established(self) -> bool:
         """Say whether frames can be sealed for this peer."""
         return self.current is not None and self.address is not None
+
+    @property
+    def is_direct(self) -> bool:
+        """Say whether the peer is reached without help, and answers."""
+        return self.is_established and self.helper is None and self.quality.lost_in_row < limits.PROBES_LOST
 
     @property
     def helper(self) -> str | None:
@@ -141,6 +151,8 @@ class Peer:
         if before != self.helper:
             # a relayed datagram has less room
             self.sizes = SizeSearch(self._most - (RELAY_BYTES if self.helper is not None else 0))
+            self.ways.use(self.helper, now)
+            self.trial_at = now
         return True
 
     def spoke(self, now: float) -> bool:
@@ -151,6 +163,10 @@ class Peer:
         self.doubt_since = now
         return now + limits.DOUBT_AFTER_S < self.scheduled_at
 
+    def is_busy(self, now: float) -> bool:
+        """Say whether frames are exchanged with it."""
+        return now - self.frames_at < limits.BUSY_FOR_S
+
     def probe_due(self, now: float) -> float:
         """Return when the next probe should be sent; it is asked for after anything happened."""
         if not self.is_established:
@@ -158,14 +174,15 @@ class Peer:
         doubted_at = FAR if self.doubt_since is None else self.doubt_since + limits.DOUBT_AFTER_S
         if self.quality.lost_in_row or doubted_at <= now:
             return self.probe_at + limits.PROBE_DOUBT_S
-        is_busy = now - self.frames_at < limits.BUSY_FOR_S
-        regular = self.probe_at + (limits.PROBE_BUSY_S if is_busy else limits.PROBE_IDLE_S)
+        regular = self.probe_at + (limits.PROBE_BUSY_S if self.is_busy(now) else limits.PROBE_IDLE_S)
         return min(regular, doubted_at)
 
     def due(self, now: float) -> float:
         """Return when something is to be done about this peer."""
         due = min(self.probe_due(now), self.sizes.deadline() if self.is_established else FAR)
-        if self.helper is not None:
+        if self.is_established:
+            due = min(due, self.trial_at)
+        if self.helper is not None and not self.compares:
             due = min(due, self.direct_at)
         if self.wants_handshake(now):
             return min(due, self.handshake_at)
@@ -175,6 +192,7 @@ class Peer:
     def status(self) -> PeerStatus:
         """Return how the way is, for people."""
         is_up = self.is_established and self.quality.lost_in_row < limits.PROBES_LOST
+        measured = (self.ways.figures(way) if self.helper is not None else None for way in Way)
         return PeerStatus(self.config.name, is_up, None if self.helper is not None else self.address,
                           self.quality.rtt_s, self.quality.loss, self.sizes.size, self.sent, self.received,
-                          self.helper or "")
+                          self.helper or "", *measured)

@@ -12,8 +12,9 @@ from weave.net.sleeve import limits
 from weave.net.sleeve.inlet import Inlet
 from weave.net.sleeve.model import PeerConfig
 from weave.net.sleeve.outlet import Outlet
-from weave.net.sleeve.peer import NEVER, Inbox, Peer
+from weave.net.sleeve.peer import Inbox, Peer
 from weave.net.sleeve.session import Session
+from weave.net.sleeve.ways import NEVER
 from weave.net.sleeve.wire import KEY_BYTES, RECORD_LENGTH, Key, via
 
 _UNIT = memoryview(RECORD_LENGTH.pack(limits.MAX_UNIT) + bytes(108))

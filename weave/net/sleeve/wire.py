@@ -70,8 +70,10 @@ NOISE_2_BYTES = 48
 INITIATION_BYTES = INITIATION_HEAD.size + NOISE_1_BYTES + 2 * TAG_BYTES
 RESPONSE_BYTES = RESPONSE_HEAD.size + NOISE_2_BYTES + TAG_BYTES
 _record_length = RECORD_LENGTH.unpack_from
-_PROBE = Struct("<BxHIQ")
-_ECHO = Struct("<BxHI16sH")
+_PROBE = Struct("<BBHIQ")
+_ECHO = Struct("<BBHI16sH")
+_COMPARES, _TRIAL = 1, 2
+"""Flags of probes and echoes."""
 _NACK_ITEM = Struct("<QB")
 _HINT = Struct("<B32s16sH")
 _ASK = Struct("<B32s")
@@ -90,6 +92,10 @@ class Probe:
     number: int
     sent: int
     """How many units were sealed so far, so that an outage is not mistaken for a forgery."""
+    is_trial: bool = False
+    """It goes one of several ways to measure it: its echo goes back the same way, and neither moves anybody."""
+    compares: bool = True
+    """Its sender knows what a trial is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,8 @@ class Echo:
     size: int
     number: int
     seen_at: Address | None
+    is_trial: bool = False
+    compares: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +146,9 @@ def encode_control(message: Control) -> bytes:
     """Return what is sealed into a control datagram; a probe is padded by its sender."""
     match message:
         case Probe(size, number, sent):
-            return _PROBE.pack(Word.PROBE, size, number, sent)
+            return _PROBE.pack(Word.PROBE, _flags(message), size, number, sent)
         case Echo(size, number, seen_at):
-            return _ECHO.pack(Word.ECHO, size, number, *_pack_address(seen_at))
+            return _ECHO.pack(Word.ECHO, _flags(message), size, number, *_pack_address(seen_at))
         case Nack(lacks):
             return bytes([Word.NACK, len(lacks)]) + b"".join(map(_pack_lack, lacks))
         case Ask(key):
@@ -156,11 +164,11 @@ def decode_control(body: bytes) -> Control | None:
     try:
         match body[0]:
             case Word.PROBE:
-                _, size, number, sent = _PROBE.unpack_from(body)
-                return Probe(size, number, sent)
+                _, flags, size, number, sent = _PROBE.unpack_from(body)
+                return Probe(size, number, sent, bool(flags & _TRIAL), bool(flags & _COMPARES))
             case Word.ECHO:
-                _, size, number, packed, port = _ECHO.unpack_from(body)
-                return Echo(size, number, _unpack_address(packed, port))
+                _, flags, size, number, packed, port = _ECHO.unpack_from(body)
+                return Echo(size, number, _unpack_address(packed, port), bool(flags & _TRIAL), bool(flags & _COMPARES))
             case Word.NACK:
                 return Nack(tuple(_unpack_lacks(body)))
             case Word.ASK:
@@ -224,6 +232,10 @@ def split(header_of: Sequence[bytes], sealed: bytes | memoryview, size: int) -> 
     """Return the datagrams of a unit the plain way, for tests and for what is sent singly."""
     room = size - HEADER_BYTES
     return [header + bytes(sealed[index * room:(index + 1) * room]) for index, header in enumerate(header_of)]
+
+
+def _flags(message: Probe | Echo) -> int:
+    return (_TRIAL if message.is_trial else 0) | (_COMPARES if message.compares else 0)
 
 
 def _pack_address(address: Address | None) -> tuple[bytes, int]:
