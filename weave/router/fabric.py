@@ -18,7 +18,7 @@ from weave.errors import EnvironmentFailure, RemoteError
 from weave.logs import fields
 from weave.mesh.entries import ChannelChange
 from weave.mesh.identity import static_key_of
-from weave.mesh.service import TRUSTS_US, MeshService
+from weave.mesh.service import SEES_US, TRUSTS_US, MeshService
 from weave.mesh.views import PeerView
 from weave.names import PeerName
 from weave.net import (
@@ -57,6 +57,7 @@ from weave.router.underlay import (
     degrade,
     host_of,
     improve,
+    is_translated,
     wants_tunnel,
     within,
 )
@@ -298,10 +299,8 @@ class Fabric:
         way = None if link.address is None or self._secure is None else self._secure.way_to(link.address)
         if identity is None or way is None:
             return None
-        translated = peer.connected_from is not None and bool(peer.advertised) \
-            and peer.connected_from not in peer.advertised
-        return Counterpart(peer.name, static_key_of(identity), self._claims.get(peer.name, Claim()), way, translated,
-                           self._mesh.core.is_reachable(peer.name))
+        return Counterpart(peer.name, static_key_of(identity), self._claims.get(peer.name, Claim()), way,
+                           is_translated(peer, self._underlay), self._mesh.core.is_reachable(peer.name))
 
     def _note_claim(self, peer: PeerView) -> None:
         """Note by which tunnels a peer says that it can be reached."""
@@ -318,7 +317,8 @@ class Fabric:
             if peer.is_self:
                 continue
             connection = connections.get(peer.name)
-            trusts = None if connection is None else connection.features.get(TRUSTS_US)
+            said = {} if connection is None else connection.features
+            trusts = said.get(TRUSTS_US)
             host = None if connection is None else host_of(connection.address)
             advertised = _addresses(peer.addresses)
             self._place(peer, host, advertised)
@@ -329,7 +329,7 @@ class Fabric:
                 sleeve=bool(peer.features.get(CAN_SLEEVE)), vxlan=peer.features.get(CAN_VXLAN) is not False,
                 proves=peer.features.get(PROVES) is True,
                 trusts_us=trusts if isinstance(trusts, bool) else None,
-                trusted_subnets=_networks(peer.trusted_subnets),
+                trusted_subnets=_networks(peer.trusted_subnets), sees_us=_seen(said.get(SEES_US)),
             ))
         return result
 
@@ -361,6 +361,11 @@ def _addresses(texts: Sequence[str]) -> tuple[IPAddress, ...]:
         except ValueError:
             continue
     return tuple(found)
+
+
+def _seen(value: object) -> IPAddress | None:
+    """Return the address at which a peer says that it sees us; None where it says nothing, or nonsense."""
+    return ip_address(value) if isinstance(value, bytes) and len(value) in (4, 16) else None
 
 
 def _networks(texts: Sequence[str]) -> tuple[IPNetwork, ...]:
