@@ -1,8 +1,8 @@
 """Make the seconds of a router longer, since an emulated processor does less in each.
 
 Python imports this by its name where PYTHONPATH names this directory. All intervals and deadlines of a router keep
-their proportions, but for two: a tunnel that failed is tried again sooner, so that its return can be awaited, and a
-sleeve, which is an interpreter that starts, has longer.
+their proportions, but for three: a tunnel that failed is tried again sooner, so that its return can be awaited; keys
+are replaced sooner, for the same reason; and a sleeve, which is an interpreter that starts, has longer.
 """
 
 import sys
@@ -10,6 +10,7 @@ import sys
 SECONDS = 4.0
 """How many of ours one of theirs is."""
 RETRY_S = 3.0
+REKEY_S = 15.0
 SLEEVE_START_S = 30.0
 
 if "weave.router" in sys.orig_argv:
@@ -33,4 +34,5 @@ if "weave.router" in sys.orig_argv:
 
     sleeve_limits.HELLO_DEADLINE_S = SLEEVE_START_S
     limits.FIRST_RETRY_S = limits.MAX_RETRY_S = RETRY_S
+    limits.REKEY_S = REKEY_S
     trio.run = partial(trio.run, clock=SlowClock())
