@@ -45,7 +45,7 @@ from weave.router.endpoints import choose, decode_endpoint
 from weave.router.inheritance import Inheritance
 from weave.router.multicast import Multicast
 from weave.router.standby import KIND as STANDBY_KIND
-from weave.router.standby import Standby
+from weave.router.standby import Standby, unreached
 from weave.router.underlay import (
     MODE_NONE,
     MODE_SLEEVE,
@@ -224,7 +224,8 @@ class Fabric:
     def _helpers(self) -> frozenset[PeerName]:
         """Return the peers that stand by for us, or we for them; ask those that are to."""
         now = trio.current_time()
-        lost = self._unreached()
+        lost = unreached((link.peer for link in self.links if link.mode == MODE_SLEEVE
+                          and self._mesh.core.is_reachable(link.peer)), self._sleeve.statuses)
         able = {peer for peer in self._able if self._mesh.core.is_reachable(peer) and peer not in lost}
         ours = {view.peer for view in self._mesh.core.connections() if view.established}
         cut_off = {peer.name: frozenset(link.peer for link in peer.links if link.established and link.peer in ours)
@@ -232,13 +233,6 @@ class Fabric:
         for helper in self._standby.choose(cut_off, able, now):
             self._mesh.send(helper, STANDBY_KIND, b"")
         return self._standby.peers(now)
-
-    def _unreached(self) -> frozenset[PeerName]:
-        """Return the peers that the sleeve shall reach and does not, but through others; their routers are there."""
-        ways = self._sleeve.statuses
-        return frozenset(link.peer for link in self.links if link.mode == MODE_SLEEVE and link.peer in ways
-                         and (not ways[link.peer].established or ways[link.peer].helper)
-                         and self._mesh.core.is_reachable(link.peer))
 
     def stand_by(self, client: PeerName) -> None:
         """Help a peer to reach others by the sleeve."""

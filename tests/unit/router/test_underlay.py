@@ -5,7 +5,16 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from weave.names import PeerName
-from weave.router.underlay import MODE_NONE, MODE_SLEEVE, MODE_VXLAN, Ability, PeerUnderlay, decide_link, host_of, is_translated
+from weave.router.underlay import (
+    MODE_NONE,
+    MODE_SLEEVE,
+    MODE_VXLAN,
+    Ability,
+    PeerUnderlay,
+    decide_link,
+    host_of,
+    is_translated,
+)
 
 HERE = ip_address("192.0.2.1")
 THERE = ip_address("192.0.2.2")
