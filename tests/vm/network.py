@@ -20,6 +20,7 @@ from pathlib import Path
 
 import trio
 
+from tests.lab.underlay import connect6, move_to_ipv6
 from tests.vm.world import MARK, PLAIN, Traffic, attempt, captured, counts, matching, until
 from weave.lab import kernel, lab, names
 from weave.net.namespace import open_namespace
@@ -122,6 +123,15 @@ class World:
     async def restart(self, host: str) -> None:
         self._former[host] = len(self.lab.log_file(host).read_text(errors="replace"))
         await trio.to_thread.run_sync(self.lab.start, host)
+
+    async def move_to_ipv6(self) -> None:
+        """Give all hosts, whose routers start anew, an underlay without IPv4."""
+        for host in self.hosts:
+            await self.kill(host)
+            move_to_ipv6(self.lab, host)
+        for host in self.hosts:
+            await self.restart(host)
+            await trio.to_thread.run_sync(connect6, self.lab, host, *(other for other in self.hosts if other != host))
 
     def nft(self, rules: str) -> None:
         """Have rules on all hosts."""

@@ -16,7 +16,7 @@ from tests.vm.network import (
     require_nothing_in_the_clear,
     story,
 )
-from tests.vm.world import MODULES, has_other_keys, last_handshake, spis, until, without_modules
+from tests.vm.world import MODULES, counts, free_modules, has_other_keys, last_handshake, spis, until, without_modules
 
 CAPTURE = Path("/tmp/weave-vm-routers.pcap")
 
@@ -75,8 +75,7 @@ async def _start_without(world: World, modules: tuple[str, ...], mode: str) -> N
     """Have routers start with a kernel that lacks modules; they use this mode, and name what lacks."""
     for host in world.hosts:
         await world.kill(host)
-        for words in ("link delete weave-wg", "xfrm state flush", "xfrm policy flush"):
-            world.on(host, "sh", "-c", f"ip {words} || true")
+        free_modules(world.namespace(host))
     with without_modules(modules):
         for host in world.hosts:
             await world.restart(host)
@@ -86,8 +85,19 @@ async def _start_without(world: World, modules: tuple[str, ...], mode: str) -> N
         assert f"the module {module} cannot be loaded" in words, words
 
 
+async def over_ipv6_alone_they_come_to_wireguard(world: World) -> None:
+    await world.move_to_ipv6()
+    await world.uses(WIREGUARD)
+
+
+async def over_ipv6_a_blocked_port_leads_to_ipsec(world: World) -> None:
+    await a_blocked_port_leads_to_ipsec(world)
+
+
 async def nothing_was_in_the_clear(world: World) -> None:
     require_nothing_in_the_clear(CAPTURE, world.addresses)
+    over_ipv6 = counts(CAPTURE, "ip6 and udp port 6785", "ip6 and esp")
+    assert min(over_ipv6) > 20, over_ipv6
 
 
 CHECKS: tuple[Check, ...] = (
@@ -100,6 +110,8 @@ CHECKS: tuple[Check, ...] = (
     a_killed_router_takes_nothing_along,
     without_wireguard_ipsec_is_used,
     without_both_the_sleeve_is_used,
+    over_ipv6_alone_they_come_to_wireguard,
+    over_ipv6_a_blocked_port_leads_to_ipsec,
 )
 
 if __name__ == "__main__":

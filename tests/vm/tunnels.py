@@ -25,6 +25,7 @@ from tests.vm.world import (
     attempt,
     captured,
     counts,
+    free_modules,
     has_other_keys,
     matching,
     namespace,
@@ -86,8 +87,7 @@ class World:
             yield
             nursery.cancel_scope.cancel()
         for station in self.stations:
-            run("ip", "link", "delete", "weave-wg", where=station.host)
-            run("ip", "xfrm", "state", "flush", where=station.host)
+            free_modules(station.host)
 
     async def start(self, station: Station) -> None:
         """Start the router of a host."""

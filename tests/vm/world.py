@@ -157,14 +157,22 @@ def counts(path: Path, *filters: str) -> list[int]:
     return [len(matching(path, what)) for what in filters]
 
 
+def free_modules(host: int) -> None:
+    """Remove from a namespace what needs the modules: also VXLAN devices, which remember associations they sent by."""
+    for device in ("weave-wg", "vxlan-6784", "vxlan6-6784"):
+        run("ip", "link", "delete", device, where=host, check=False)
+    for what in ("state", "policy"):
+        run("ip", "xfrm", what, "flush", where=host, check=False)
+
+
 @contextmanager
 def without_modules(modules: Sequence[str]) -> Iterator[None]:
     """Have a kernel without these while the block runs; nothing may need them."""
     FORBID.write_text("".join(f"install {name} /bin/false\n" for name in modules))
     deadline = time.monotonic() + UNLOAD_DEADLINE_S
-    while any(Path("/sys/module", name).exists() for name in modules):
-        assert time.monotonic() < deadline, f"{modules} are still in use"
-        run("modprobe", "-r", *modules, check=False)
+    while held := [name for name in modules if Path("/sys/module", name).exists()]:
+        assert time.monotonic() < deadline, f"{held} are still in use"
+        run("modprobe", "-r", *held, check=False)
     yield
     FORBID.unlink()
 
