@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tests.vm.machine import STATUS, run, testbed
 
-DEADLINE_S = 2400
+DEADLINE_S = 3600
 """An idle machine takes a third of it."""
 STORIES = ("tunnels", "routers", "relays")
 COMMANDS = """
