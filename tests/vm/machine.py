@@ -19,6 +19,7 @@ STATUS = "GUEST-RC="
 """How the last line begins that the machine prints: the exit status of the script follows."""
 PRELUDE = f"""
 ln -sfn /proc/self/fd /dev/fd; ln -sfn /proc/self/fd/0 /dev/stdin
+rm -rf /etc/netns  # what the labs of this machine have there comes and goes under the machine inside
 modprobe -a bridge veth vxlan wireguard esp4 esp6 nf_tables tun
 cd {REPOSITORY} || exit 1
 """
