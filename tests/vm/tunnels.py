@@ -41,7 +41,8 @@ from weave.net.crypt.candidates import Mode
 from weave.net.crypt.capability import probe_kernel
 from weave.netlink import xfrm
 
-SWITCH_S = 120.0
+SWITCH_S = 400.0
+"""An idle machine takes a tenth of it."""
 REKEY_S, LONG_S = 15.0, 10_000.0
 FEW_BYTES = 10_000
 QUIET_S = 4.0
