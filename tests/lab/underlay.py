@@ -7,6 +7,8 @@ from weave.lab.lab import Lab
 from weave.lab.names import namespace
 
 UNDERLAY6 = IPv6Network("2001:db8:51::/64")
+PATIENCE_S = 400.0
+"""For a router that has just started, in an emulator, on a busy machine."""
 
 
 def address6(host: str) -> IPv6Address:
@@ -24,4 +26,4 @@ def move_to_ipv6(lab: Lab, host: str) -> None:
 def connect6(lab: Lab, host: str, *others: str) -> None:
     """Have the router of a host dial the IPv6 addresses of others."""
     lab.client(host).call("POST", "connect", body={"peer": [f"[{address6(other)}]" for other in others],
-                                                   "replace": True})
+                                                   "replace": True}, timeout_s=PATIENCE_S)
