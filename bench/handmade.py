@@ -2,18 +2,24 @@
 
     pod --veth-- [br0: pod0, vx0] h202 eth0 -- underlay -- eth0 h203 [br0: vx0, pod0] --veth-- pod
 
-It lives in a lab, on the same underlay as the routers it is compared with, and goes when the lab goes.
+It lives in a lab, on the same underlay as the routers it is compared with, and goes when the lab goes. What is below
+the VXLAN can be something else than the underlay (`bench.handmade_sealed`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from weave.lab import kernel
 from weave.lab.names import SWITCH, UNDERLAY, host_name, namespace, underlay_address, underlay_mac
 
-FIRST_NUMBER = 201
+FIRST_NUMBER = 202
 """The lab numbers its own hosts from 1 to 200."""
 VNI = "6784"
 POD_PREFIX_LENGTH = 24
+
+
+Below = Callable[[str, int, int], tuple[str, str]]
+"""Prepares the host in a namespace, given its number and that of the other one; returns the ends of its VXLAN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,17 @@ class Pod:
     underlay: str
 
 
-def build(lab: str, mtu: int) -> tuple[Pod, Pod]:
-    """Make both hosts with a pod each; the underlay is made where the lab has none yet."""
+def underlay(_host: str, number: int, other: int) -> tuple[str, str]:
+    """Have VXLAN travel on the underlay itself."""
+    return str(underlay_address(number)), str(underlay_address(other))
+
+
+def build(lab: str, mtu: int, *, first: int = FIRST_NUMBER, below: Below = underlay) -> tuple[Pod, Pod]:
+    """Make both hosts, with this number and the next, and a pod each; the underlay is made where there is none yet."""
     switch = namespace(lab, SWITCH)
     if switch not in kernel.namespaces(switch):
         kernel.add_switch(switch)
-    return _host(lab, 1, 2, mtu), _host(lab, 2, 1, mtu)
+    return _host(lab, first, first + 1, mtu, below), _host(lab, first + 1, first, mtu, below)
 
 
 def bare_host(lab: str, number: int) -> str:
@@ -44,11 +55,10 @@ def bare_host(lab: str, number: int) -> str:
     return host
 
 
-def _host(lab: str, index: int, other: int, mtu: int) -> Pod:
-    number = FIRST_NUMBER + index
+def _host(lab: str, number: int, other: int, mtu: int, below: Below) -> Pod:
     host, pod = bare_host(lab, number), namespace(lab, host_name(number), "pod")
-    own, remote = (str(underlay_address(FIRST_NUMBER + each)) for each in (index, other))
-    address = f"10.99.0.{index}"
+    own, remote = below(host, number, other)
+    address = f"10.99.0.{number}"
     kernel.add_namespace(pod)
     for words in (
         f"link add name br0 mtu {mtu} type bridge stp_state 0 mcast_snooping 0",
@@ -61,4 +71,4 @@ def _host(lab: str, index: int, other: int, mtu: int) -> Pod:
         kernel.run("ip", "-n", host, *words.split())
     kernel.run("ip", "-n", pod, "address", "add", f"{address}/{POD_PREFIX_LENGTH}", "dev", "eth0")
     kernel.run("ip", "-n", pod, "link", "set", "eth0", "up")
-    return Pod(pod, host, address, own)
+    return Pod(pod, host, address, str(underlay_address(number)))

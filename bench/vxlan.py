@@ -44,7 +44,8 @@ def measure(given: argparse.Namespace) -> Result:
     need_program("iperf3", "iperf3")
     with temporary(LAB) as lab:
         lab.up(2)
-        ours, mtu = _our_path(lab, given.congestion)
+        ours = attach_pods(lab, given.congestion)
+        mtu = wait_for_mode(lab, ours, "vxlan")
         a, b = handmade.build(lab.name, mtu)
         hand = Path(a.namespace, b.address, given.congestion)
         below = Path(a.host, b.underlay, given.congestion)
@@ -62,20 +63,23 @@ def measure(given: argparse.Namespace) -> Result:
                   [f"one stream of {given.seconds} s, {given.congestion}, {given.rounds} rounds in turns"])
 
 
-def _our_path(lab: Lab, congestion: str) -> tuple[Path, int]:
-    """Attach a pod on each host and return the path between them, once large packets travel it by VXLAN."""
+def attach_pods(lab: Lab, congestion: str) -> Path:
+    """Attach a pod on each of two hosts and return the path from the first to the second."""
     lab.run("h1", "p1")
-    address = lab.run("h2", "p2")[0].partition("/")[0]
-    client = namespace(lab.name, "h1", "p1")
+    return Path(namespace(lab.name, "h1", "p1"), lab.run("h2", "p2")[0].partition("/")[0], congestion)
+
+
+def wait_for_mode(lab: Lab, path: Path, mode: str, deadline_s: float = SETTLE_DEADLINE_S) -> int:
+    """Wait until large packets travel from pod to pod in this mode; return the MTU."""
     report = probes.wait_for(lambda: probes.report(lab, "h1"),
-                             lambda seen: any(link.get("Mode") == "vxlan" for link in probes.rows(seen, "Links")),
-                             "no VXLAN link between the hosts", SETTLE_DEADLINE_S)
+                             lambda seen: any(link.get("Mode") == mode for link in probes.rows(seen, "Links")),
+                             f"no link of mode {mode} between the hosts", deadline_s)
     mtu = probes.section(report, "Bridge").get("MTU")
     if not isinstance(mtu, int):
         raise CannotMeasure("the router does not say the MTU of its bridge")
-    probes.wait_for(lambda: lab.execute("p1", "ping", "-c1", "-W1", "-s", str(mtu - 28), "-Mdo", address).returncode,
-                    lambda status: status == 0, f"no ping of {mtu} bytes from {client} to {address}",
-                    SETTLE_DEADLINE_S)
-    return Path(client, address, congestion), mtu
+    ping = ("ping", "-c1", "-W1", "-s", str(mtu - 28), "-Mdo", path.address)
+    probes.wait_for(lambda: lab.execute("p1", *ping).returncode, lambda status: status == 0,
+                    f"no ping of {mtu} bytes from {path.client} to {path.address}", deadline_s)
+    return mtu
 
 

@@ -2,7 +2,7 @@
 
              switch (bridge `lan`, captured from the first packet to the last)
              p1 │                       │ p2
-             u0 h1 192.0.2.1            h2 192.0.2.2 u0
+             u0 h1 192.0.2.1            h2 192.0.2.2 u0        or 2001:db8::1 and 2001:db8::2
                  weave                   weave
                   │                       │
                  c1 10.32.0.1            c2 10.32.0.2
@@ -39,12 +39,12 @@ MAIL = 256
 class Station:
     """One host."""
 
-    def __init__(self, number: int, switch: int, ability: KernelAbility) -> None:
+    def __init__(self, number: int, switch: int, ability: KernelAbility, version: int) -> None:
         self.number = number
         self.ability = ability
         self.peer = PeerName(f"02:00:00:00:00:{number:02x}")
         self.static = KeyPair.from_private(bytes([number]) * 32)
-        self.address = ip_address(f"192.0.2.{number}")
+        self.address = ip_address(f"192.0.2.{number}" if version == 4 else f"2001:db8::{number}")
         self.host, self.container = namespace(), namespace()
         self.life = 0
         self.secure: SecureLinks | None = None
@@ -56,7 +56,8 @@ class Station:
         run("ip", "link", "add", f"p{number}", "up", "master", "lan", "type", "veth", "peer", "name", "u0",
             "netns", f"/proc/{os.getpid()}/fd/{self.host}", where=switch)
         run("ip", "link", "set", "u0", "up", where=self.host)
-        run("ip", "address", "add", f"{self.address}/24", "dev", "u0", where=self.host)
+        prefix = f"{self.address}/{24 if version == 4 else 64}"
+        run("ip", "address", "add", prefix, "dev", "u0", *([] if version == 4 else ["nodad"]), where=self.host)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

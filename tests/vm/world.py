@@ -1,4 +1,4 @@
-"""What both stories need: commands, packets from container to container, and a capture of what is between the hosts.
+"""What all stories need: commands, looks at the kernel, packets from container to container, a capture in between.
 
 Each check prints `ok` or `not ok`, its name, and the seconds since the story began; what follows a failed one still
 runs.
@@ -11,14 +11,19 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
 from weave.errors import WeaveError
+from weave.net.model import WIREGUARD_DEVICE
 from weave.net.namespace import new_namespace, run_there
+from weave.netlink import constants as nl
+from weave.netlink.connection import Netlink
+from weave.netlink.generic import get_family, read_family
+from weave.netlink.wireguard import FAMILY, Device, get_device, merge_devices, read_device
 
 MARK = b"the quick brown fox jumps over the lazy dog"
 PORT = 5555
@@ -27,6 +32,8 @@ MODULES = ("wireguard", "esp4", "esp6")
 FORBID = Path("/etc/modprobe.d/weave-vm.conf")
 PLAIN = "udp port 6784 or udp port 6786"
 """VXLAN and probes, which never leave a tunnel."""
+UNLOAD_DEADLINE_S = 30.0
+"""The kernel takes associations and namespaces apart after it said that they are gone."""
 STARTED_AT = time.monotonic()
 
 World = TypeVar("World")
@@ -45,6 +52,32 @@ def namespace() -> int:
     found = new_namespace()
     run("ip", "link", "set", "lo", "up", where=found)
     return found
+
+
+def spis(host: int) -> set[str]:
+    """Return the SPIs of the associations in a namespace."""
+    listing = run("ip", "xfrm", "state", where=host)
+    return {word for word in listing.split() if word.startswith("0x") and len(word) == 10}
+
+
+def has_other_keys(host: int, before: set[str]) -> bool:
+    """Say whether none of these associations is left in a namespace, and there are others."""
+    now = spis(host)
+    return len(now) >= 2 and before.isdisjoint(now)
+
+
+def wireguard(host: int) -> Device:
+    """Return the WireGuard device in a namespace."""
+    with closing(run_there(host, lambda: Netlink(nl.NETLINK_GENERIC))) as generic:
+        number = read_family(generic.query(get_family(FAMILY), "find WireGuard"))
+        found = merge_devices(map(read_device, generic.dump(get_device(number, WIREGUARD_DEVICE), "look at WireGuard")))
+    assert found is not None, "there is no WireGuard device"
+    return found
+
+
+def last_handshake(host: int) -> int:
+    """Return when WireGuard last agreed on keys with a peer, in seconds of the wall clock; 0 for never."""
+    return max((peer.last_handshake_s for peer in wireguard(host).peers), default=0)
 
 
 class Traffic:
@@ -124,16 +157,27 @@ def counts(path: Path, *filters: str) -> list[int]:
     return [len(matching(path, what)) for what in filters]
 
 
+def free_modules(host: int) -> None:
+    """Remove from a namespace what needs the modules: also VXLAN devices, which remember associations they sent by."""
+    for device in ("weave-wg", "vxlan-6784", "vxlan6-6784"):
+        run("ip", "link", "delete", device, where=host, check=False)
+    for what in ("state", "policy"):
+        run("ip", "xfrm", what, "flush", where=host, check=False)
+
+
 @contextmanager
-def without_modules() -> Iterator[None]:
-    """Have a kernel without WireGuard and ESP while the block runs; no device may need them."""
-    FORBID.write_text("".join(f"install {name} /bin/false\n" for name in MODULES))
-    run("modprobe", "-r", *MODULES)
+def without_modules(modules: Sequence[str]) -> Iterator[None]:
+    """Have a kernel without these while the block runs; nothing may need them."""
+    FORBID.write_text("".join(f"install {name} /bin/false\n" for name in modules))
+    deadline = time.monotonic() + UNLOAD_DEADLINE_S
+    while held := [name for name in modules if Path("/sys/module", name).exists()]:
+        assert time.monotonic() < deadline, f"{held} are still in use"
+        run("modprobe", "-r", *held, check=False)
     yield
     FORBID.unlink()
 
 
-async def attempt(check: Callable[[World], Awaitable[None]], world: World) -> bool:
+async def attempt(check: Callable[[World], Awaitable[None]], world: World, where: str = "") -> bool:
     """Run one check and say how it went."""
     failure: BaseException | None = None
     try:
@@ -141,7 +185,7 @@ async def attempt(check: Callable[[World], Awaitable[None]], world: World) -> bo
     except (AssertionError, OSError, subprocess.SubprocessError, WeaveError) as exc:
         failure = exc
     words = "ok" if failure is None else "not ok"
-    print(f"{words} {check.__name__.replace('_', ' ')} ({time.monotonic() - STARTED_AT:.0f} s)")
+    print(f"{words} {check.__name__.replace('_', ' ')}{where} ({time.monotonic() - STARTED_AT:.0f} s)")
     if failure is not None:
         traceback.print_exception(failure, limit=-3, file=sys.stdout)
     sys.stdout.flush()

@@ -50,6 +50,8 @@ ACCEPT_RETRY_S = 0.1
 """Pause after accept failed for want of descriptors or memory."""
 TRUSTS_US = "trusts_us"
 """Feature of a connected peer: our address, as it sees it, lies in its --trusted-subnets."""
+SEES_US = "sees"
+"""Feature of a connected peer: our address as it sees it, packed. One that is none of ours was translated (NAT)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,10 +296,11 @@ class MeshService:
     # -- handshake ----------------------------------------------------------------------------------------------
 
     def _handshake(self, stream: trio.SocketStream, *, initiator: bool) -> Handshake:
+        remote = _host_of(stream)
         hello = Hello(
             identity=self._identity.public, nickname=self._config.nickname, uid=self._config.uid,
             protocol_min=PROTOCOL_MIN, protocol_max=PROTOCOL_MAX, control_port=self._config.port,
-            trusts_remote=self.trusts(_host_of(stream)), features={},
+            trusts_remote=self.trusts(remote), features={SEES_US: remote.packed},
         )
         return Handshake(identity=self._identity, hello=hello, psks=self._config.psks, initiator=initiator,
                          ephemeral=secrets.token_bytes(32), judge=self._judge)

@@ -111,15 +111,15 @@ class Overlay:
     async def set_remotes(self, remotes: Sequence[Remote], accepted: Collection[IPAddress] = ()) -> None:
         """Make these the peers; those with an address get, and may send, plain VXLAN.
 
-        Of one named twice, the last counts. VXLAN from `accepted` addresses is let in too.
+        Of one named twice, the last counts. VXLAN from `accepted` addresses is let in too, and has a device to come to.
         """
         self._remotes = tuple({remote.peer: remote for remote in remotes}.values())
         vteps = frozenset(remote.vtep for remote in self._remotes if remote.vtep is not None)
         async with self._lock:
-            missing = {SLEEVE_VERSION if remote.vtep is None else remote.vtep.version
-                       for remote in self._remotes} - self._versions
-            if missing:
-                self._versions |= missing
+            needed = {SLEEVE_VERSION if remote.vtep is None else remote.vtep.version
+                      for remote in self._remotes} | {address.version for address in accepted}
+            if needed - self._versions:
+                self._versions |= needed
                 self._settle_devices()
                 self._stale = True
             self.firewall.vteps = vteps | frozenset(accepted)

@@ -18,7 +18,7 @@ from weave.errors import EnvironmentFailure, RemoteError
 from weave.logs import fields
 from weave.mesh.entries import ChannelChange
 from weave.mesh.identity import static_key_of
-from weave.mesh.service import TRUSTS_US, MeshService
+from weave.mesh.service import SEES_US, TRUSTS_US, MeshService
 from weave.mesh.views import PeerView
 from weave.names import PeerName
 from weave.net import (
@@ -45,7 +45,7 @@ from weave.router.endpoints import choose, decode_endpoint
 from weave.router.inheritance import Inheritance
 from weave.router.multicast import Multicast
 from weave.router.standby import KIND as STANDBY_KIND
-from weave.router.standby import Standby
+from weave.router.standby import Standby, unreached
 from weave.router.underlay import (
     MODE_NONE,
     MODE_SLEEVE,
@@ -57,6 +57,7 @@ from weave.router.underlay import (
     degrade,
     host_of,
     improve,
+    is_translated,
     wants_tunnel,
     within,
 )
@@ -230,10 +231,12 @@ class Fabric:
     def _helpers(self) -> frozenset[PeerName]:
         """Return the peers that stand by for us, or we for them; ask those that are to."""
         now = trio.current_time()
-        able = {peer for peer in self._able if self._mesh.core.is_reachable(peer) and peer not in self._degraded}
+        lost = unreached((link.peer for link in self.links if link.mode == MODE_SLEEVE
+                          and self._mesh.core.is_reachable(link.peer)), self._sleeve.statuses)
+        able = {peer for peer in self._able if self._mesh.core.is_reachable(peer) and peer not in lost}
         ours = {view.peer for view in self._mesh.core.connections() if view.established}
         cut_off = {peer.name: frozenset(link.peer for link in peer.links if link.established and link.peer in ours)
-                   for peer in self._mesh.core.peers() if peer.name in self._degraded}
+                   for peer in self._mesh.core.peers() if peer.name in lost}
         for helper in self._standby.choose(cut_off, able, now):
             self._mesh.send(helper, STANDBY_KIND, b"")
         return self._standby.peers(now)
@@ -308,10 +311,8 @@ class Fabric:
         way = None if link.address is None or self._secure is None else self._secure.way_to(link.address)
         if identity is None or way is None:
             return None
-        translated = peer.connected_from is not None and bool(peer.advertised) \
-            and peer.connected_from not in peer.advertised
-        return Counterpart(peer.name, static_key_of(identity), self._claims.get(peer.name, Claim()), way, translated,
-                           self._mesh.core.is_reachable(peer.name))
+        return Counterpart(peer.name, static_key_of(identity), self._claims.get(peer.name, Claim()), way,
+                           is_translated(peer, self._underlay), self._mesh.core.is_reachable(peer.name))
 
     def _note_claim(self, peer: PeerView) -> None:
         """Note by which tunnels a peer says that it can be reached."""
@@ -328,7 +329,8 @@ class Fabric:
             if peer.is_self:
                 continue
             connection = connections.get(peer.name)
-            trusts = None if connection is None else connection.features.get(TRUSTS_US)
+            said = {} if connection is None else connection.features
+            trusts = said.get(TRUSTS_US)
             host = None if connection is None else host_of(connection.address)
             advertised = _addresses(peer.addresses)
             self._place(peer, host, advertised)
@@ -339,7 +341,7 @@ class Fabric:
                 sleeve=bool(peer.features.get(CAN_SLEEVE)), vxlan=peer.features.get(CAN_VXLAN) is not False,
                 proves=peer.features.get(PROVES) is True,
                 trusts_us=trusts if isinstance(trusts, bool) else None,
-                trusted_subnets=_networks(peer.trusted_subnets),
+                trusted_subnets=_networks(peer.trusted_subnets), sees_us=_seen(said.get(SEES_US)),
             ))
         return result
 
@@ -371,6 +373,11 @@ def _addresses(texts: Sequence[str]) -> tuple[IPAddress, ...]:
         except ValueError:
             continue
     return tuple(found)
+
+
+def _seen(value: object) -> IPAddress | None:
+    """Return the address at which a peer says that it sees us; None where it says nothing, or nonsense."""
+    return ip_address(value) if isinstance(value, bytes) and len(value) in (4, 16) else None
 
 
 def _networks(texts: Sequence[str]) -> tuple[IPNetwork, ...]:

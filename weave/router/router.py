@@ -251,6 +251,7 @@ class Parts:
         self.fabric.on_links = self._peers_changed
         self.multicast.on_changed = self.fabric.peers_changed
         self.prover.on_changed = self.fabric.peers_changed
+        self.sleeve.on_change = self.fabric.peers_changed
         nursery.start_soon(self.persister.run)
         if self.secure is not None:
             self.secure.on_send = self._send_keys

@@ -1,15 +1,16 @@
 """Helpers: who passes on what the sleeve sends to peers that cannot be reached directly. Pure.
 
-The sleeve goes through a third host with which both ends have a session. Where most links are plain VXLAN there are no
-such sessions, so a host whose VXLAN does not reach a peer asks others to *stand by*: to have a session with it, by
-which no frames go. Both ends choose alike, first of all among the hosts that both are connected with. A request holds
-for a while and is repeated as long as it is needed; nobody has to take it back.
+The sleeve goes through a third host with which both ends have a session. Where links are plain VXLAN, or tunnels of the
+kernel, there are no such sessions, so a host whose sleeve does not find a peer asks others to *stand by*: to have a
+session with it, by which no frames go. Both ends choose alike, first of all among the hosts that both are connected
+with. A request holds for a while and is repeated as long as it is needed; nobody has to take it back.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import inf
 
 from weave.names import PeerName
+from weave.net import PeerStatus
 
 KIND = "standby"
 """Of the unicast that asks for it; without content."""
@@ -58,6 +59,11 @@ class Standby:
     def deadline(self) -> float:
         """Return when something changes by itself."""
         return min(self._repeat_at, *self._clients.values(), inf)
+
+
+def unreached(by_sleeve: Iterable[PeerName], ways: Mapping[str, PeerStatus]) -> frozenset[PeerName]:
+    """Return the peers that the sleeve does not find, or finds through others; of some it may say nothing yet."""
+    return frozenset(peer for peer in by_sleeve if peer in ways and (not ways[peer].established or ways[peer].helper))
 
 
 def _best(able: Collection[PeerName], between: frozenset[PeerName]) -> list[PeerName]:

@@ -39,6 +39,8 @@ class PeerUnderlay:
     """The peer does not insist on the sleeve."""
     proves: bool = False
     """The peer answers probes of plain VXLAN."""
+    sees_us: IPAddress | None = None
+    """Our address, as the peer sees it over a direct connection; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,15 @@ def wants_tunnel(peer: PeerUnderlay, decision: LinkDecision, *, encrypts: bool, 
     """Say whether an encrypted tunnel of the kernel would be better than what was decided."""
     return (decision.mode != MODE_VXLAN and decision.address is not None and encrypts and peer.encrypts
             and ability.vxlan and peer.vxlan)
+
+
+def is_translated(peer: PeerUnderlay, own_addresses: Sequence[IPAddress]) -> bool:
+    """Say whether one of the two ends sees the other at an address that is none of its own (NAT)."""
+    return _is_foreign(peer.connected_from, peer.advertised) or _is_foreign(peer.sees_us, own_addresses)
+
+
+def _is_foreign(seen: IPAddress | None, own: Sequence[IPAddress]) -> bool:
+    return seen is not None and bool(own) and seen not in own
 
 
 def improve(decision: LinkDecision, tunnel: SecureLink) -> LinkDecision:

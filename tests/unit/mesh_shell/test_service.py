@@ -11,6 +11,7 @@ from tests.unit.mesh_shell.mesh import address_of, connected_to, free_port, make
 from weave.errors import EnvironmentFailure
 from weave.mesh import service as service_module
 from weave.mesh.reasons import Reason
+from weave.mesh.service import SEES_US
 
 
 def test_three_peers_find_each_other_from_one_address_and_gossip():
@@ -24,6 +25,19 @@ def test_three_peers_find_each_other_from_one_address_and_gossip():
             await until(lambda: connected_to(c) == {"a", "b"})
             a.publish("dns", b"key", b"value")
             await until(lambda: ("dns", b"value") in heard)
+
+    run(scene)
+
+
+def test_each_end_hears_at_which_address_it_is_seen():
+    async def scene():
+        a, b = make_service("a"), make_service("b")
+        async with running(a, b):
+            b.connect([address_of(a)])
+            await until(lambda: connected_to(a) == {"b"} and connected_to(b) == {"a"})
+            for service in (a, b):
+                [view] = service.core.connections()
+                assert view.features[SEES_US] == bytes([127, 0, 0, 1])
 
     run(scene)
 

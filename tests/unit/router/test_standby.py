@@ -3,7 +3,8 @@
 from math import inf
 
 from weave.names import PeerName
-from weave.router.standby import HELD_S, HELPERS, REPEAT_S, Standby
+from weave.net import PeerStatus
+from weave.router.standby import HELD_S, HELPERS, REPEAT_S, Standby, unreached
 
 PEERS = [PeerName(f"02:00:00:00:00:{number:02x}") for number in range(1, 8)]
 CUT, *OTHERS = PEERS
@@ -43,3 +44,14 @@ def test_a_client_is_helped_for_a_while() -> None:
     assert standby.peers(6.0) == {CUT}
     assert standby.deadline() == 5.0 + HELD_S
     assert standby.peers(5.0 + HELD_S) == frozenset()
+
+
+def status(*, established: bool, helper: str = "") -> PeerStatus:
+    return PeerStatus("", established, None, None, 0.0, 0, 0, 0, helper)
+
+
+def test_help_is_needed_towards_those_that_the_sleeve_does_not_find_or_finds_through_others() -> None:
+    direct, silent, relayed, unknown, elsewhere = PEERS[:5]
+    ways = {direct: status(established=True), silent: status(established=False),
+            relayed: status(established=True, helper=str(direct)), elsewhere: status(established=False)}
+    assert unreached([direct, silent, relayed, unknown], ways) == {silent, relayed}

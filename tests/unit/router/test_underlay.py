@@ -5,7 +5,16 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from weave.names import PeerName
-from weave.router.underlay import MODE_NONE, MODE_SLEEVE, MODE_VXLAN, Ability, PeerUnderlay, decide_link, host_of
+from weave.router.underlay import (
+    MODE_NONE,
+    MODE_SLEEVE,
+    MODE_VXLAN,
+    Ability,
+    PeerUnderlay,
+    decide_link,
+    host_of,
+    is_translated,
+)
 
 HERE = ip_address("192.0.2.1")
 THERE = ip_address("192.0.2.2")
@@ -75,3 +84,22 @@ def test_the_address_of_a_live_connection_goes_before_what_is_advertised():
 ])
 def test_the_host_of_an_address(text, host):
     assert host_of(text) == (None if host is None else ip_address(host))
+
+
+GATEWAY = ip_address("203.0.113.1")
+
+
+@pytest.mark.parametrize(("case", "translated"), [
+    (peer(), False),
+    (peer(sees_us=HERE), False),
+    (peer(connected_from=GATEWAY), True),
+    (peer(sees_us=GATEWAY), True),
+    (peer(connected_from=None, advertised=()), False),
+    (peer(connected_from=GATEWAY, advertised=()), False),
+])
+def test_translation_is_noticed_by_both_ends(case, translated):
+    assert is_translated(case, (HERE,)) == translated
+
+
+def test_a_host_that_knows_no_address_of_its_own_calls_none_translated():
+    assert not is_translated(peer(sees_us=HERE), ())
