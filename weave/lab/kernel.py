@@ -77,6 +77,19 @@ def plug(switch: str, host: str, *, port: str, mac: str, address: str) -> None:
     run("ip", "-n", host, "link", "set", "eth0", "up")
 
 
+def make_room_for_neighbours(hosts: int) -> None:
+    """Let the kernel know as many addresses as there are pairs of hosts: it has one table for all namespaces.
+
+    Where that is full, packets of any host of the lab, and of this machine, are dropped (arp(7), `gc_thresh3`).
+    """
+    wanted = 2 * hosts * hosts
+    for family in ("ipv4", "ipv6"):
+        for number in (3, 2):  # the limit, and from where on old entries are looked for
+            path = Path(f"/proc/sys/net/{family}/neigh/default/gc_thresh{number}")
+            if path.exists() and int(path.read_text()) < wanted:
+                path.write_text(str(wanted))
+
+
 def set_cuts(switch: str, pairs: Sequence[tuple[str, str]]) -> None:
     """Make exactly these pairs of MACs deaf to each other on the underlay."""
     run("ip", "netns", "exec", switch, "nft", "-f", "-", stdin=_cut_rules(pairs))

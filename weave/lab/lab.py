@@ -40,6 +40,8 @@ from weave.lab.names import (
 from weave.lab.state import HostState, LabState, Process, directory, labs, load, locked, reserved, start_time
 
 ROUTER_READY_DEADLINE_S = 30.0
+READY_EACH_S = 1.0
+"""By which that is longer for each router that starts at the same time."""
 PROCESS_END_DEADLINE_S = 10.0
 POLL_S = 0.02
 ETC_NETNS = Path("/etc/netns")
@@ -75,6 +77,7 @@ class Lab:
             switch = namespace(self.name, SWITCH)
             if switch not in kernel.namespaces(switch):
                 kernel.add_switch(switch)
+            kernel.make_room_for_neighbours(count)
             fresh = [host_name(number) for number in range(1, count + 1) if host_name(number) not in state.hosts]
             first_up = not state.hosts
             for name in fresh:
@@ -82,7 +85,7 @@ class Lab:
             for name in fresh:
                 self._start(state, name, together=count if first_up else 0)
         for name in fresh:
-            self._wait_ready(name)
+            self._wait_ready(name, patience_s=len(fresh) * READY_EACH_S)
         return fresh
 
     def start(self, host: str, *, options: Sequence[str] | None = None) -> None:
@@ -260,10 +263,11 @@ class Lab:
         host.router = Process(child.pid, started)
         state.hosts[name] = host
 
-    def _wait_ready(self, name: str) -> None:
+    def _wait_ready(self, name: str, *, patience_s: float = 0.0) -> None:
         router = load(self.name).hosts[name].router
         assert router is not None, "only started hosts are waited for"
-        deadline = time.monotonic() + ROUTER_READY_DEADLINE_S
+        deadline_s = ROUTER_READY_DEADLINE_S + patience_s
+        deadline = time.monotonic() + deadline_s
         while time.monotonic() < deadline:
             if not router.alive:
                 lines = self.log_file(name).read_text(errors="replace").strip().splitlines()
@@ -274,7 +278,7 @@ class Lab:
             except WeaveError:
                 pass
             time.sleep(POLL_S)
-        raise EnvironmentFailure(f"the router of {name} was not ready in {ROUTER_READY_DEADLINE_S:g} s; "
+        raise EnvironmentFailure(f"the router of {name} was not ready in {deadline_s:g} s; "
                                  f"see {self.log_file(name)}")
 
     def _weave(self, host: str, *words: str) -> str:

@@ -127,6 +127,10 @@ class Network:
         names = sorted(self._topology.peers.keys() | self.reachable)
         return [self._peer_view(name) for name in names]
 
+    def nicknames(self) -> dict[PeerName, str]:
+        """Return the nickname, or nothing, of everybody who is remembered."""
+        return {name: self.nickname(name) for name in self._topology.peers.keys() | self.reachable}
+
     def nickname(self, name: PeerName) -> str:
         """Return a peer's nickname, or nothing."""
         record = self._topology.peers.get(name)

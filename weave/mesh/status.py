@@ -64,6 +64,10 @@ class MeshStatus:
         """Return everybody who is remembered, sorted by name."""
         return self._network.peers()
 
+    def nicknames(self) -> dict[PeerName, str]:
+        """Return what people call the peers that are remembered."""
+        return self._network.nicknames()
+
     def connections(self) -> list[ConnectionView]:
         """Return our connections, the oldest first."""
         return self._connections.views()

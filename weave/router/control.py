@@ -55,7 +55,7 @@ class RouterControl:
 
     def nicknames(self) -> dict[PeerName, str]:
         """Return what people call the peers we know."""
-        return {peer.name: peer.nickname for peer in self._parts.mesh.core.peers()}
+        return self._parts.mesh.core.nicknames()
 
     def report(self) -> Report:
         """Return everything this router knows of itself."""
