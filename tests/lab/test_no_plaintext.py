@@ -38,8 +38,8 @@ ARP = rb"\x08\x06\x00\x01\x08\x00\x06\x04\x00.{7}\x0a"
 @contextmanager
 def wire(world: World, path: Path) -> Iterator[None]:
     """Write all that passes the switch to a file while the block runs."""
-    words = kernel.inside(namespace(world.lab.name, SWITCH), "tcpdump", "-i", "any", "-U", "-s0", "-Z", "root", "-w",
-                          str(path))
+    words = kernel.inside(namespace(world.lab.name, SWITCH), "tcpdump", "-i", "any", "--immediate-mode", "-U", "-s0",
+                          "-Z", "root", "-w", str(path))
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
