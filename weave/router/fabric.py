@@ -231,12 +231,16 @@ class Fabric:
     def _helpers(self) -> frozenset[PeerName]:
         """Return the peers that stand by for us, or we for them; ask those that are to."""
         now = trio.current_time()
-        lost = unreached((link.peer for link in self.links if link.mode == MODE_SLEEVE
-                          and self._mesh.core.is_reachable(link.peer)), self._sleeve.statuses)
-        able = {peer for peer in self._able if self._mesh.core.is_reachable(peer) and peer not in lost}
+        by_sleeve = {link.peer for link in self.links
+                     if link.mode == MODE_SLEEVE and self._mesh.core.is_reachable(link.peer)}
+        lost = unreached(by_sleeve, self._sleeve.statuses)
+        able = {peer for peer in self._able
+                if self._mesh.core.is_reachable(peer) and peer not in lost and peer not in self._degraded}
+        # Among peers that are all reached by the sleeve everybody has a session with whoever could help.
+        helped = lost if able <= by_sleeve else by_sleeve
         ours = {view.peer for view in self._mesh.core.connections() if view.established}
         cut_off = {peer.name: frozenset(link.peer for link in peer.links if link.established and link.peer in ours)
-                   for peer in self._mesh.core.peers() if peer.name in lost}
+                   for peer in self._mesh.core.peers() if peer.name in helped}
         for helper in self._standby.choose(cut_off, able, now):
             self._mesh.send(helper, STANDBY_KIND, b"")
         return self._standby.peers(now)

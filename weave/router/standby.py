@@ -1,8 +1,8 @@
 """Helpers: who passes on what the sleeve sends to peers that cannot be reached directly. Pure.
 
 The sleeve goes through a third host with which both ends have a session. Where links are plain VXLAN, or tunnels of the
-kernel, there are no such sessions, so a host whose sleeve does not find a peer asks others to *stand by*: to have a
-session with it, by which no frames go. Both ends choose alike, first of all among the hosts that both are connected
+kernel, there are no such sessions, so a host that has to reach a peer by the sleeve asks others to *stand by*: to have
+a session with it, by which no frames go. Both ends choose alike, first of all among the hosts that both are connected
 with. A request holds for a while and is repeated as long as it is needed; nobody has to take it back.
 """
 
