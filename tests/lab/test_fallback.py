@@ -70,7 +70,7 @@ def test_hosts_that_are_cut_off_talk_through_a_third_and_return(net: World) -> N
                 row["NickName"] == there and row["Mode"] == "sleeve" and row["Address"] == "via h2"
                 for row in seen["Links"]), f"does not reach {there} through h2", FALLS_S)
         everybody_talks(net)
-        assert "VXLAN does not get through: probes are no longer answered" in str(link(net, "h1", "h3")["Reason"])
+        assert "VXLAN does not get through: " in str(link(net, "h1", "h3")["Reason"])
         assert {str(link(net, here, "h2")["Mode"]) for here in ("h1", "h3")} == {"vxlan"}
         with probes.background(net.lab, "c3", sys.executable, "-ISc", probes.ECHO, "7000"):
             net.until(lambda: net.lab.execute("c1", sys.executable, "-ISc", TRANSFER, names_of(net.report("h2"))["c3"],
