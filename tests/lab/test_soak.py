@@ -1,4 +1,7 @@
-"""Nothing is left of containers that came and went, nor of others heard of; `tests.lab.soak` does it for longer."""
+"""Nothing is left of containers that came and went, nor of others heard of.
+
+`python -m tests.lab.soak` does it as often as one likes.
+"""
 
 from tests.lab.soak import soak
 from tests.lab.world import LAB
@@ -7,4 +10,4 @@ pytestmark = LAB
 
 
 def test_nothing_is_left_of_containers_that_came_and_went() -> None:
-    soak(cycles=200, endpoints=1000)
+    soak(cycles=40, endpoints=1000)
