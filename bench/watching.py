@@ -24,7 +24,7 @@ _NICKNAME = re.compile(r" nickname=(\S+)")
 class WatchedLab(Lab):
     """A lab that looks at the logs to know whether its routers are ready."""
 
-    def _wait_ready(self, name: str) -> None:
+    def _wait_ready(self, name: str, deadline_s: float = READY_DEADLINE_S) -> None:
         router = load(self.name).hosts[name].router
         assert router is not None, "only started hosts are waited for"
 
@@ -33,7 +33,7 @@ class WatchedLab(Lab):
                 raise CannotMeasure(f"the router of {name} ended; {last_line(self.log_file(name))}")
             return ready_at(self.log_file(name)) is not None
 
-        wait(is_ready, f"the router of {name} is not ready", READY_DEADLINE_S)
+        wait(is_ready, f"the router of {name} is not ready", max(deadline_s, READY_DEADLINE_S))
 
 
 @contextmanager

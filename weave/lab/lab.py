@@ -85,7 +85,7 @@ class Lab:
             for name in fresh:
                 self._start(state, name, together=count if first_up else 0)
         for name in fresh:
-            self._wait_ready(name, patience_s=len(fresh) * READY_EACH_S)
+            self._wait_ready(name, ROUTER_READY_DEADLINE_S + len(fresh) * READY_EACH_S)
         return fresh
 
     def start(self, host: str, *, options: Sequence[str] | None = None) -> None:
@@ -263,10 +263,9 @@ class Lab:
         host.router = Process(child.pid, started)
         state.hosts[name] = host
 
-    def _wait_ready(self, name: str, *, patience_s: float = 0.0) -> None:
+    def _wait_ready(self, name: str, deadline_s: float = ROUTER_READY_DEADLINE_S) -> None:
         router = load(self.name).hosts[name].router
         assert router is not None, "only started hosts are waited for"
-        deadline_s = ROUTER_READY_DEADLINE_S + patience_s
         deadline = time.monotonic() + deadline_s
         while time.monotonic() < deadline:
             if not router.alive:
