@@ -119,11 +119,12 @@ class VxlanProof:
 
     def tick(self, now: float) -> list[Emit]:
         """Do what is due."""
-        late_s = now - self.deadline()
-        if STALLED_S < late_s < inf:
+        overdue = {name: at for name, peer in self._peers.items() if (at := peer.deadline()) <= now}
+        late_s = now - min(overdue.values(), default=now)
+        if late_s > STALLED_S:
             for peer in self._peers.values():
                 peer.hopeful_from += late_s  # we were held up ourselves
-        due = [(name, peer) for name, peer in sorted(self._peers.items()) if peer.deadline() <= now]
+        due = [(name, self._peers[name]) for name in sorted(overdue)]
         return [emit for name, peer in due for emit in self._tend(name, peer, now)]
 
     def deadline(self) -> float:
