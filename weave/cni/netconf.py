@@ -21,7 +21,7 @@ OUR_IPAM = "weave-ipam"
 MAX_MTU = 65535
 MAX_RATE_BITS = (1 << 63) - 1
 """What the reference implementation can hold; kubelet gives such numbers for `no limit`."""
-_KEPT = 64
+_KEPT = 8
 """How many configurations are remembered: a runtime gives the same one, octet by octet, with nearly every container."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _BARE_NAME = re.compile(r"[^/\s]{1,255}")

@@ -84,11 +84,6 @@ def link_at(netlink: Netlink, index: int, where: int | None = None) -> Link:
     return read_link(netlink.query(messages.get_link_at(index, where), "look up a device"))
 
 
-def link_named(netlink: Netlink, name: str) -> Link:
-    """Return the device of that name in our namespace."""
-    return read_link(netlink.query(messages.get_link(name), f"look up {name}"))
-
-
 def links(netlink: Netlink) -> list[Link]:
     """Return every device."""
     return [read_link(body) for body in netlink.dump(messages.dump_links(), "list devices")]

@@ -184,7 +184,7 @@ class Track:
 
     def _stand_still(self, late_s: float) -> None:
         """Let time in which we were held up not count: what came meanwhile is not read yet."""
-        if not limits.STALLED_S < late_s < inf:
+        if late_s <= limits.STALLED_S:
             return
         self._asked = {token: (sent_at + late_s, large) for token, (sent_at, large) in self._asked.items()}
         self._proving_at += late_s
