@@ -38,8 +38,7 @@ fuzz: setup      ## fuzz every decoder for FUZZ_SECONDS each
 	@$(PY) -m tests.fuzz all --seconds $(FUZZ_SECONDS)
 
 cni: setup       ## build the CNI plugins as a static C program, for hosts without Python
-	@mkdir -p build/cni
-	@cc -static -O2 -Wall -Wextra -Werror -Wpedantic -Wshadow -Wconversion -o build/cni/weave-net weave/cni/weave-net.c
+	@scripts/cni-program.sh build/cni/weave-net
 	@ln -sf weave-net build/cni/weave-ipam
 
 lock: setup      ## pin the dependencies again (needs uv)

@@ -52,8 +52,7 @@ $python -m pip download --quiet --disable-pip-version-check --only-binary :all: 
     --python-version 3.11 -r requirements/runtime.txt -d build/wheels
 $python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheels .
 
-mkdir -p build/cni
-cc -static -O2 -o build/cni/weave-net weave/cni/weave-net.c || fail "no C compiler: apt install gcc libc6-dev"
+scripts/cni-program.sh build/cni/weave-net || fail "the CNI program cannot be built"
 
 echo "image: building $IMAGE"
 buildah bud --quiet --isolation chroot --network host --ignorefile deploy/Containerfile.ignore \

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 # command:package, for the router itself (nft, ip), the lab and the tests (the rest)
 NEEDED=(ip:iproute2 nft:nftables dig:dnsutils tcpdump:tcpdump ping:iputils-ping iperf3:iperf3 dnsmasq:dnsmasq-base
-        unbound:unbound dnsperf:dnsperf ps:procps cc:gcc
+        unbound:unbound dnsperf:dnsperf ps:procps cc:gcc musl-gcc:musl-tools
         /usr/lib/cni/bridge:containernetworking-plugins)
 
 missing=()

@@ -2,7 +2,7 @@
  * The CNI plugins `weave-net` and `weave-ipam` for hosts without Python: pass a runtime's request on to this host's
  * router, and its answer back. Does what the script `weave-net` beside this file does, in under a millisecond.
  *
- * Build: cc -static -O2 -o weave-net weave-net.c; the plugin is the one whose name the file is called by. Everything is
+ * Build: `make cni`, or cc -static -O2 -o weave-net weave-net.c; the plugin is the one whose name the file is called by. Everything is
  * bounded: the input, the answer, every wait, and the number of deletions that are kept while the router is down.
  */
 #define _GNU_SOURCE

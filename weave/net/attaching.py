@@ -1,4 +1,4 @@
-"""Put a container's interface on the bridge. Blocking; runs on a thread inside the container's namespace.
+"""Put a container's interface on the bridge. Blocking; runs while its thread is inside the container's namespace.
 
 The cable is made by one message: its far end is born in the container's namespace, its near end is a port of the
 bridge. Whatever fails after that is undone. `host` is a connection to the host's namespace, `inside` one to the

@@ -1,11 +1,13 @@
 """The containers of this host: their cables, found in the kernel, made and removed."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -16,7 +18,7 @@ from weave.net import attaching, host, limits, naming
 from weave.net.attaching import Cable
 from weave.net.host import Near
 from weave.net.model import Attachment, AttachRequest, DatapathConfig, InsideState, Mac, Packed
-from weave.net.namespace import identity, namespace, run_there, run_there_async
+from weave.net.namespace import OWN, identity, namespace, open_namespace, run_there, run_there_async, visit
 from weave.net.port_guard import Port
 from weave.net.port_guarding import PortGuard
 from weave.net.shaping import Limit
@@ -25,6 +27,7 @@ from weave.netlink.connection import Netlink
 
 log = logging.getLogger("weave.net")
 
+T = TypeVar("T")
 Key = tuple[str, str]
 """Container and interface."""
 
@@ -61,6 +64,8 @@ class Cables:
         self._turns = trio.Semaphore(limits.KERNEL_JOBS)
         self._sockets = ExitStack()
         self._idle: list[Netlink] = []
+        self._home = open_namespace(OWN)
+        self._sockets.callback(os.close, self._home)
 
     def close(self) -> None:
         """Close what is open; the cables stay."""
@@ -112,7 +117,7 @@ class Cables:
             is_new = self._guard.admit(Port(cable.host_interface, Mac(messages.mac_octets(mac)), addresses))
             try:
                 async with self._socket() as socket:
-                    index, attachment = await run_there_async(descriptor, partial(attaching.attach, cable, socket))
+                    index, attachment = await self._at_once(descriptor, partial(attaching.attach, cable, socket))
             except BaseException:
                 if is_new:
                     self._guard.dismiss(cable.host_interface)
@@ -189,6 +194,12 @@ class Cables:
         with namespace(netns) as descriptor:
             async with self._socket() as socket:
                 await run_there_async(descriptor, lambda _: attaching.shape(near, interface, *limits, socket))
+
+    async def _at_once(self, descriptor: int, job: Callable[[ExitStack], T]) -> T:
+        """Run a job that the kernel does at once right here, unless others under way may hold its lock for long."""
+        if self._turns.value == limits.KERNEL_JOBS - 1:
+            return visit(descriptor, self._home, job)
+        return await run_there_async(descriptor, job)
 
     @asynccontextmanager
     async def _socket(self) -> AsyncIterator[Netlink]:

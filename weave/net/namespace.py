@@ -1,14 +1,16 @@
 """Work inside another network namespace, without taking the process there.
 
-`setns` moves one OS thread. It is called here and nowhere else, and only on a thread made for one job, which ends
-with it: a thread of a pool would carry the namespace into somebody else's job, and a thread started from within would
-inherit it. Sockets opened by the job stay in the namespace when the thread is gone.
+`setns` moves one OS thread. It is called here and nowhere else. Either the thread was made for one job and ends with
+it: a thread of a pool would carry the namespace into somebody else's job. Or the calling thread goes there for one job
+and comes back before anything else runs on it. A thread started from within would inherit the namespace, so a job
+starts none. Sockets opened by the job stay in the namespace when the thread is gone.
 """
 
 import _thread
 import ctypes
 import errno
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -21,11 +23,16 @@ import outcome
 import trio
 
 from weave.errors import EnvironmentFailure, LocalError
+from weave.logs import fields
+
+log = logging.getLogger("weave.net")
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703
 OWN = Path("/proc/thread-self/ns/net")
+EX_OSERR = 71
+"""The exit status of sysexits.h for what the system cannot do."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -97,6 +104,20 @@ async def run_there_async(descriptor: int | None, job: Callable[[ExitStack], T])
     return results[0].unwrap()
 
 
+def visit(descriptor: int, home: int, job: Callable[[ExitStack], T]) -> T:
+    """Run a job that takes the kernel a moment inside a namespace, on the calling thread, which then returns `home`.
+
+    Starting a thread and hearing from it costs as much as the job. What it leaves on the stack is cleaned up on a
+    thread all the same, as `run_there_async` does.
+    """
+    later = ExitStack()
+    try:
+        return _enter_and_run(descriptor, partial(job, later))
+    finally:
+        _return(home)
+        _thread.start_new_thread(later.close, ())
+
+
 def _on_own_thread(job: Callable[[], T]) -> T:
     results: list[outcome.Value[T] | outcome.Error] = []
     thread = threading.Thread(target=lambda: results.append(outcome.capture(job)), name="namespace job", daemon=True)
@@ -109,6 +130,14 @@ def _enter_and_run(descriptor: int | None, job: Callable[[], T]) -> T:
     if descriptor is not None and _libc.setns(descriptor, CLONE_NEWNET):
         raise _failure("enter a network namespace")
     return job()
+
+
+def _return(home: int) -> None:
+    """Enter the namespace that the thread came from, or end the process: all it did from now on would go astray."""
+    if _libc.setns(home, CLONE_NEWNET):
+        log.critical("cannot leave a container's network namespace", extra=fields(
+            reason=os.strerror(ctypes.get_errno())))
+        os._exit(EX_OSERR)
 
 
 def _unshare_and_open() -> int:

@@ -9,13 +9,14 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import trio
 
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net.limits import DAMAGE_SETTLES_S
+from weave.net.limits import DAMAGE_SETTLES_S, NOTICES_GATHER_S
 from weave.net.namespace import run_there
 from weave.net.notices import Ours, is_firewall_damage, is_route_damage
 from weave.netlink.codec import Reply, split_datagram
@@ -33,7 +34,6 @@ from weave.netlink.listener import NOTICE_BYTES, drain, listen
 
 log = logging.getLogger("weave.net")
 
-NOTICES_AT_ONCE = 16
 _ROUTE_GROUPS = (RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR)
 
 
@@ -61,30 +61,31 @@ class Watch:
             drain(listener)
 
     async def _hear(self, listener: socket.socket, heard: trio.CancelScope) -> None:
+        judge = self._is_route_damage if listener is self._route else is_firewall_damage
         while True:
             await trio.lowlevel.wait_readable(listener)
-            if self._is_damage(listener):
+            await trio.sleep(NOTICES_GATHER_S)
+            with suppress(BlockingIOError):
+                while not _tells_damage(listener, judge):
+                    await trio.lowlevel.checkpoint()
                 heard.cancel()
                 return
 
-    def _is_damage(self, listener: socket.socket) -> bool:
-        """Take what is there, a bounded number of times: one container alone makes a dozen notices."""
-        for _ in range(NOTICES_AT_ONCE):
-            try:
-                notices = split_datagram(listener.recv(NOTICE_BYTES))
-            except BlockingIOError:
-                return False
-            except OSError as exc:
-                if exc.errno == errno.ENOBUFS:
-                    return True
-                raise NetlinkFailure("hear what changes in the kernel", exc.errno or 0) from exc
-            judge = self._is_route_damage if listener is self._route else is_firewall_damage
-            if any(_judged(judge, notice) for notice in notices):
-                return True
-        return False
-
     def _is_route_damage(self, notice: Reply) -> bool:
         return is_route_damage(notice, self._ours())
+
+
+def _tells_damage(listener: socket.socket, judge: Callable[[Reply], bool]) -> bool:
+    """Take the notices that came together and say whether one is of damage; what was lost may have been."""
+    try:
+        notices = split_datagram(listener.recv(NOTICE_BYTES))
+    except BlockingIOError:
+        raise
+    except OSError as exc:
+        if exc.errno == errno.ENOBUFS:
+            return True
+        raise NetlinkFailure("hear what changes in the kernel", exc.errno or 0) from exc
+    return any(_judged(judge, notice) for notice in notices)
 
 
 def _judged(judge: Callable[[Reply], bool], notice: Reply) -> bool:

@@ -23,7 +23,7 @@ LAB = "cniconf"
 REFERENCE = Path("/usr/lib/cni")
 SHIM = Path(__file__).resolve().parents[3] / "weave" / "cni" / "weave-net"
 REFERENCE_VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0")
-COMPILE = ("cc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o")
+COMPILE = Path(__file__).resolve().parents[3] / "scripts" / "cni-program.sh"
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def bare_host(name: str) -> Iterator[str]:
 
 def install_program(program: Path) -> None:
     """Build our executable for hosts without Python."""
-    subprocess.run([*COMPILE, str(program), str(SHIM.with_suffix(".c"))], check=True)
+    subprocess.run([COMPILE, program], check=True)
 
 
 def install(place: Path) -> None:

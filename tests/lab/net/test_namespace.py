@@ -1,0 +1,64 @@
+"""A thread goes into another network namespace for one job and comes back, whatever becomes of the job."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from weave.errors import LocalError
+from weave.net.namespace import OWN, identity, new_namespace, open_namespace, visit
+
+CLOSED_WITHIN_S = 10
+
+
+@pytest.fixture
+def there() -> Iterator[int]:
+    descriptor = new_namespace()
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.fixture
+def home() -> Iterator[int]:
+    descriptor = open_namespace(OWN)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_the_job_is_there_and_the_thread_then_here(there: int, home: int) -> None:
+    before = identity(None)
+    assert visit(there, home, lambda _: identity(None)) == identity(there) != before
+    assert identity(None) == before
+
+
+def test_a_job_that_fails_comes_back_too(there: int, home: int) -> None:
+    before = identity(None)
+
+    def fail(_: ExitStack) -> None:
+        raise LocalError("no such thing")
+
+    with pytest.raises(LocalError, match="no such thing"):
+        visit(there, home, fail)
+    assert identity(None) == before
+
+
+def test_what_the_job_leaves_is_cleaned_up_elsewhere(there: int, home: int) -> None:
+    cleaned: list[int] = []
+    done = threading.Event()
+
+    def job(later: ExitStack) -> None:
+        later.callback(done.set)
+        later.callback(lambda: cleaned.append(threading.get_ident()))
+
+    visit(there, home, job)
+    assert done.wait(CLOSED_WITHIN_S)
+    assert cleaned != [threading.get_ident()]
+
+
+def test_what_is_no_namespace_is_refused_before_anything_moves(home: int) -> None:
+    before = identity(None)
+    with pytest.raises(Exception, match="cannot enter a network namespace"):
+        visit(0, home, lambda _: None)
+    assert identity(None) == before
