@@ -1,7 +1,7 @@
 """The underlay: TCP-like connections that are ordered, take time, stall, clog and break.
 
 Two ends of a connection are `End`s. What is sent on one arrives at the other in order, after a delay, unless the way is
-cut (then it vanishes, silently, as through a dead switch) or the dice say that it is lost: real TCP would repeat it,
+cut (then it vanishes, silently, as through a dead switch, until the kernels give the connection up) or the dice say that it is lost: real TCP would repeat it,
 but a core must survive worse. A clogged connection carries so many bytes a second and tells its sender when its
 buffer is filling.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from weave.mesh.limits import VANISHED_AFTER_S
 from weave.mesh.messages import Message, decode, encode, size_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Network:
         self._rng = world.rng("network")
         self._groups: dict[str, int] = {}
         self._cuts: set[tuple[str, str]] = set()
+        self._changes = 0
+        """Of what passes."""
         self._next_conn = 0
         self._sent = 0
         self.messages_lost = 0
@@ -63,16 +66,37 @@ class Network:
     def partition(self, *groups: list[str]) -> None:
         """Let hosts reach only those of their own group."""
         self._groups = {ip: number for number, group in enumerate(groups, start=1) for ip in group}
+        self._ways_changed()
 
     def heal(self) -> None:
         self._groups = {}
         self._cuts = set()
         self.loss = 0.0
         self.bandwidth = {}
+        self._ways_changed()
 
     def cut(self, source: str, destination: str) -> None:
         """Let nothing pass in one direction."""
         self._cuts.add((source, destination))
+        self._ways_changed()
+
+    def _ways_changed(self) -> None:
+        self._changes += 1
+        self.world.after(VANISHED_AFTER_S, self._give_up, self._changes)
+
+    def _give_up(self, changes: int) -> None:
+        """End the connections whose kernels have heard nothing from each other since."""
+        if changes != self._changes:
+            return
+        for node in self.nodes.values():
+            for end in sorted(node.ends.values(), key=lambda each: each.conn):
+                if end.is_open and not self._answers(end):
+                    end.is_open = False
+                    node.on_closed(end, "connection timed out")
+
+    def _answers(self, end: End) -> bool:
+        here, there = end.node.ip, end.peer.node.ip
+        return self.passes(here, there) and self.passes(there, here)
 
     def passes(self, source: str, destination: str) -> bool:
         groups = self._groups

@@ -39,6 +39,8 @@ class Connection:
     stamp: int = 0
     """The last stamp heard, and when."""
     stamp_at: float = 0.0
+    beat_at: float = 0.0
+    """When we last sent a heartbeat."""
     roots: dict[str, int] = field(default_factory=dict)
     """The roots last heard."""
     outbox: Outbox = field(default_factory=Outbox)

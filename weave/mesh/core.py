@@ -32,6 +32,7 @@ from weave.mesh.messages import (
 from weave.mesh.network import Memo, Network
 from weave.mesh.peers import LocalPeer, MeshConfig, RemotePeer
 from weave.mesh.planning import Planning, planner_of
+from weave.mesh.pulse import Pulse
 from weave.mesh.status import MeshStatus
 from weave.mesh.timers import Timers
 from weave.names import PeerName
@@ -45,7 +46,6 @@ RESTARTED = "the other end started anew"
 CLONED = "the same key runs on two machines"
 SURPLUS = "no longer needed"
 SILENT = f"nothing heard for {limits.DEAD_AFTER_S:g} s"
-_MICROSECONDS = 1_000_000
 
 
 class MeshCore(MeshStatus):
@@ -83,8 +83,8 @@ class MeshCore(MeshStatus):
         self._is_planning_due = True
         self._graph_done_at = self._links_done_at = self._discovery_done_at = -inf
         self._reach_changed_at = self._rewired_at = self._upheaval_at = -inf
+        self._pulse = Pulse(self._connections, gossip, self._courier, rng, now)
         self._timers = Timers(
-            heartbeat=now + rng.uniform(0, limits.HEARTBEAT_INTERVAL_S),
             sweep=now + limits.FLOOR_DELAY_S if me.incarnation > 1 else inf,
             forget=now + limits.FORGET_CHECK_S,
         )
@@ -111,7 +111,7 @@ class MeshCore(MeshStatus):
 
     def deadline(self) -> float:
         """Return when `tick` wants to be called."""
-        return min(self._timers.first(), self._planner.deadline())
+        return min(self._timers.first(), self._pulse.due, self._planner.deadline())
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due."""
@@ -125,8 +125,8 @@ class MeshCore(MeshStatus):
             self._refresh()
         if now >= timers.links:
             self._publish_links()
-        if now >= timers.heartbeat:
-            self._beat()
+        if now >= self._pulse.due:
+            self._pulse.beat(now)
         if now >= timers.sweep:
             timers.sweep = inf
             self._gossip.sweep(self._spread, now)
@@ -160,9 +160,9 @@ class MeshCore(MeshStatus):
         for each in self._connections.earlier_lives(connection):
             self._connections.retire(each)
             self._close(each, RESTARTED)
-        self._send_heartbeat(connection)
+        self._pulse.send(connection, now)
         for rival in self._connections.rivals(connection, now):
-            self._send_heartbeat(rival)
+            self._pulse.send(rival, now)
         self._timers.dead = min(self._timers.dead, now + limits.DEAD_AFTER_S)
         self._links_changed()
         return self._finish()
@@ -274,12 +274,7 @@ class MeshCore(MeshStatus):
 
     def _on_heartbeat(self, connection: Connection, message: Heartbeat) -> None:
         is_first = connection.stamp == 0
-        connection.stamp = message.stamp
-        connection.stamp_at = self._now
-        if message.echo:
-            sent_at = connection.since + message.echo / _MICROSECONDS
-            connection.rtt_s = max(0.0, self._now - sent_at - message.held / _MICROSECONDS)
-        connection.roots = dict(message.roots)
+        self._pulse.heard(connection, message, self._now)
         if is_first and self._me.name > connection.peer:
             return  # the lower name begins the first exchange
         is_quiet = self._now - self._reach_changed_at >= limits.QUIET_BEFORE_HEALING_S
@@ -368,23 +363,6 @@ class MeshCore(MeshStatus):
             self._close(connection, SILENT, says_goodbye=False)
         self._timers.dead = self._connections.dead_at()
 
-    # --- heartbeats ------------------------------------------------------------------------------------------
-
-    def _beat(self) -> None:
-        early = self._rng.uniform(0, limits.HEARTBEAT_JITTER)
-        self._timers.heartbeat = self._now + limits.HEARTBEAT_INTERVAL_S * (1 - early)
-        for connection in self._connections:
-            if not connection.is_congested:  # what fills its buffer shows that we live
-                self._send_heartbeat(connection)
-
-    def _beat_within(self, delay: float) -> None:
-        self._timers.heartbeat = min(self._timers.heartbeat, self._now + delay)
-
-    def _send_heartbeat(self, connection: Connection) -> None:
-        held = round((self._now - connection.stamp_at) * _MICROSECONDS) if connection.stamp else 0
-        stamp = 1 + round((self._now - connection.since) * _MICROSECONDS)
-        self._courier.send(connection, Heartbeat(stamp, connection.stamp, held, self._gossip.roots()))
-
     # --- the graph -------------------------------------------------------------------------------------------
 
     def _links_changed(self) -> None:
@@ -411,14 +389,14 @@ class MeshCore(MeshStatus):
         if reach.is_rewired:
             self._rewired_at = self._now
             self._upheaval_at = self._now if reach.is_upheaval else self._upheaval_at
-            self._beat_within(limits.REWIRED_HEARTBEAT_DELAY_S)
+            self._pulse.hasten(limits.REWIRED_HEARTBEAT_DELAY_S, self._now)
         if reach.appeared or reach.vanished:
             self._reach_changed_at = self._now
             self._gossip.cover(self._network.reachable)
             self._unreachable_since.update(dict.fromkeys(reach.vanished, self._now))
             for name in reach.appeared:
                 self._unreachable_since.pop(name, None)
-            self._beat_within(limits.REACH_HEARTBEAT_DELAY_S)
+            self._pulse.hasten(limits.REACH_HEARTBEAT_DELAY_S, self._now)
         if reach.appeared or reach.vanished or reach.is_news:
             self._effects.append(PeersChanged(reach.appeared, reach.vanished))
 

@@ -5,16 +5,26 @@ an interval is read by `core` alone, which owns the clock.
 """
 
 # --- liveness ---------------------------------------------------------------------------------------------------
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S = 3, 1
+"""After so much silence the kernel asks the kernel at the other end whether the connection stands, and so often then:
+it wakes no process. Five questions may get lost."""
+VANISHED_AFTER_S = 8.0
+"""A connection whose other host answers nothing for this long is broken: all know of it within 10 s."""
 HEARTBEAT_INTERVAL_S = 3.0
-"""How often a connection says that it lives, with the roots of all channels: about 35 B/s for each connection."""
+"""Between two rounds of heartbeats, which carry the roots of all channels: 100 octets each."""
+HEARTBEATS_A_ROUND = 4
+"""How many neighbours a round is for: as many compare with us, and what anybody lacks is found within a round."""
+HEARTBEAT_ROUNDS = 6
+"""With many neighbours a round is for more of them, so that each has its turn within so many."""
 HEARTBEAT_JITTER = 0.1
 """Each round comes up to this share early, so that a mass start does not beat in step for ever."""
 REACH_HEARTBEAT_DELAY_S = 0.5
 """After peers came or went the next round comes this soon: whose entries are gossiped has changed."""
 REWIRED_HEARTBEAT_DELAY_S = 1.0
 """After any link changed the next round comes this soon: an epidemic and unequal trees leave gaps for digests."""
-DEAD_AFTER_S = 9.0
-"""A connection silent this long is dead: three heartbeats lost, still noticed within 10 s."""
+DEAD_AFTER_S = 45.0
+"""A connection on which nothing comes for this long is dead though its kernel answers: a router that hangs. Each has
+its heartbeat every 18 s."""
 STALL_GRACE_S = 1.0
 """A tick later than this means that we slept, not they: nobody is declared dead for it."""
 

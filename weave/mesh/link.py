@@ -2,8 +2,11 @@
 
 A link holds no policy: what it hears goes to its owner (`MeshService`), what the owner wants sent waits in a bounded
 outbox. A full outbox is told to the owner as congestion; it never blocks anyone and never grows past its bound.
+
+Whether the other host is still there, the kernels ask each other: an idle connection costs neither process anything.
 """
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +14,7 @@ from dataclasses import dataclass, field
 import trio
 
 from weave.errors import RemoteError
+from weave.mesh import limits
 from weave.mesh.framing import Session
 from weave.mesh.handshake import Established, Handshake, HandshakeRefused
 from weave.mesh.messages import Message, decode, encode
@@ -68,6 +72,7 @@ class Link:
         """Carry messages until the connection ends; return the reason in words."""
         with self.scope:
             try:
+                _keep_alive(self.stream)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     await self._read(leftover, on_message)
@@ -106,6 +111,17 @@ class Link:
                 raise LinkClosed("the other end closed the connection")
             self.received_bytes += len(data)
             self.on_heard(self.conn)
+
+
+def _keep_alive(stream: trio.SocketStream) -> None:
+    """Let the kernel end a connection on which it is not answered, be it idle or not."""
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.KEEPALIVE_IDLE_S),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, limits.KEEPALIVE_INTERVAL_S),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(limits.VANISHED_AFTER_S * 1000)),
+    ):
+        stream.setsockopt(level, option, value)
 
 
 def _first_reason(group: BaseExceptionGroup[BaseException]) -> str:

@@ -8,7 +8,6 @@ from math import inf
 class Timers:
     """When each thing is due; infinity where it is not."""
 
-    heartbeat: float
     sweep: float
     forget: float
     flush: float = inf
@@ -19,6 +18,4 @@ class Timers:
 
     def first(self) -> float:
         """Return the earliest."""
-        return min(
-            self.heartbeat, self.flush, self.links, self.graph, self.dead, self.discovery, self.sweep, self.forget
-        )
+        return min(self.flush, self.links, self.graph, self.dead, self.discovery, self.sweep, self.forget)

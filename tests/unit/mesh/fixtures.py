@@ -50,6 +50,8 @@ class Peer:
         self.rows: dict[str, dict[bytes, bytes]] = {}
         self.dialled: list[str] = []
         self.sent: list[messages.Message] = []
+        self.spoke: set[int] = set()
+        """The connections on which anything was sent."""
 
     @property
     def remote(self) -> RemotePeer:
@@ -184,6 +186,7 @@ class Wiring:
 
     def _send(self, peer: Peer, effect: Send) -> None:
         peer.sent.append(effect.message)
+        peer.spoke.add(effect.conn)
         wire = self._wires.get((id(peer), effect.conn))
         if wire is None or self.lose:
             return

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import tracemalloc
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 
 from tests.unit.mesh_shell.mesh import address_of, connected_to, free_port, make_service, run, running, until
 from weave.errors import EnvironmentFailure
+from weave.mesh import limits
 from weave.mesh import service as service_module
 from weave.mesh.reasons import Reason
 from weave.mesh.service import SEES_US
@@ -38,6 +40,21 @@ def test_each_end_hears_at_which_address_it_is_seen():
             for service in (a, b):
                 [view] = service.core.connections()
                 assert view.features[SEES_US] == bytes([127, 0, 0, 1])
+
+    run(scene)
+
+
+def test_kernels_look_after_a_connection():
+    async def scene():
+        a, b = make_service("a"), make_service("b")
+        async with running(a, b):
+            b.connect([address_of(a)])
+            await until(lambda: connected_to(a) == {"b"} and connected_to(b) == {"a"})
+            for service in (a, b):
+                [view] = service.core.connections()
+                kept = service.link(view.conn).stream
+                assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == limits.VANISHED_AFTER_S * 1000
 
     run(scene)
 
