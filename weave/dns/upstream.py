@@ -6,7 +6,6 @@ questions asked at the same time are one. What the replies are worth is for `rel
 """
 
 import logging
-import os
 import socket
 from collections import Counter
 from collections.abc import Collection
@@ -43,6 +42,8 @@ from weave.logs import fields
 
 log = logging.getLogger(__name__)
 
+Signature = tuple[int, ...]
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -66,7 +67,7 @@ class Upstream:
         self._cache = ReplyCache()
         self._pending: dict[QuestionKey, _Pending] = {}
         self._nursery: trio.Nursery | None = None
-        self._signature: tuple[int, ...] | None = None
+        self._signature: Signature | None = None
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -207,26 +208,31 @@ class Upstream:
 
     async def _read_configuration(self) -> None:
         """Take over the servers of the resolv.conf if it changed; a file that is gone or unreadable lists none."""
-        signature, text = await trio.to_thread.run_sync(_read_if_changed, self._path, self._signature)
-        if text is None:
-            return
-        self._signature = signature
+        if _signature_of(self._path) == self._signature:
+            return  # without the detour by a thread
+        self._signature, text = await trio.to_thread.run_sync(_read, self._path)
         if self._book.use(name_servers(text)):
             self._cache.clear()
             log.info("upstream servers", extra=fields(file=self._path, servers=",".join(self.servers) or "none"))
 
 
-def _read_if_changed(path: Path, known: tuple[int, ...] | None) -> tuple[tuple[int, ...], str | None]:
-    """Return what identifies the file's present contents, and these contents where that is not `known`."""
+def _signature_of(path: Path) -> Signature:
+    """Return what identifies the present contents of a file; of one that is not there, nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _read(path: Path) -> tuple[Signature, str]:
+    """Return a file's contents, none where it cannot be read, and what identified them before."""
+    signature = _signature_of(path)
     try:
         with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            signature = (status.st_mtime_ns, status.st_ino, status.st_size)
-            if signature == known:
-                return signature, None
             return signature, file.read(MAX_RESOLV_CONF_BYTES).decode("ascii", "replace")
     except OSError:
-        return (), "" if known != () else None
+        return (), ""
 
 
 def _socket_address(server: str, port: int) -> tuple[int, tuple[str, int] | tuple[str, int, int, int]]:

@@ -33,6 +33,7 @@ from weave.net.watching import Watch
 from weave.netlink import messages
 from weave.netlink.connection import Netlink
 from weave.netlink.constants import NETLINK_NETFILTER
+from weave.netlink.nftables import get_generation, read_generation
 
 log = logging.getLogger("weave.net")
 
@@ -53,6 +54,8 @@ class Datapath:
         self._cables = Cables(config, mtu, netlink, where, self._guard)
         self._exposure = Exposure(config, self._overlay, netlink, where)
         self._watch = Watch(where, lambda: self._overlay.ours)
+        self._generation: bytes | None = None
+        """Of the nftables tables as they were before they were last listed."""
         self._underlay: tuple[float, tuple[IPAddress, ...]] | None = None
 
     @classmethod
@@ -103,16 +106,28 @@ class Datapath:
 
     # The other hosts
 
-    async def reconcile(self) -> None:
-        """Read everything of ours from the kernel and repair what differs from what is wanted."""
-        await self._overlay.reconcile()
+    async def reconcile(self, *, counting: bool = True) -> None:
+        """Read everything of ours from the kernel and repair what differs from what is wanted.
+
+        Without `counting`, nftables tables are not listed, nor dropped packets counted, where nobody has changed any
+        table since the last time: that costs a run of `nft` each.
+        """
+        generation = read_generation(self._netfilter.query(get_generation(), "ask for changes of nftables tables"))
+        listing = counting or generation != self._generation
+        await self._overlay.reconcile(listing=listing)
         self._exposure.settle()
         self._cables.settle(self._overlay.bridge)
         self._cables.look()
         if self._cables.exceed():
             await self._cables.set_mtu(self.mtu)
-        await self._guard.settle()
+        if listing:
+            await self._guard.settle()
+            self._generation = generation
         await self._tell_local()
+
+    async def links_changed(self) -> None:
+        """Return once a device of this host came, went or changed since the last time; while `damage` is awaited."""
+        await self._watch.links_changed()
 
     async def damage(self) -> None:
         """Return once somebody removed or switched off something of ours: time to reconcile."""

@@ -75,13 +75,14 @@ class Overlay:
         self.firewall.vteps |= {ip_address(vtep) for vtep in self.table.actual.floods}
         await self.firewall.settle()
 
-    async def reconcile(self) -> None:
-        """Read everything from the kernel and change what differs from what is wanted."""
+    async def reconcile(self, *, listing: bool) -> None:
+        """Read everything from the kernel and change what differs from what is wanted; nftables tables if wished."""
         async with self._lock:
             self._settle_devices()
             self._stale = True
             await self._program()
-            await self.firewall.look()
+            if listing:
+                await self.firewall.look()
             await self.firewall.settle()
 
     @property

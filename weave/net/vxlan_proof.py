@@ -69,6 +69,8 @@ class VxlanProof:
         """The peers to which VXLAN does not get through, and why."""
         self._me, self._vni, self._entropy = me, vni, entropy
         self._peers: dict[PeerName, _Peer] = {}
+        self._due: dict[PeerName, float] = {}
+        """When each has something to do: kept, for it is asked for with every frame."""
 
     def doubt(self, peers: Collection[PeerName]) -> None:
         """Take these for broken until they are proven; to be said before they are wanted."""
@@ -77,7 +79,7 @@ class VxlanProof:
     def want(self, ways: Mapping[PeerName, VxlanWay], now: float) -> list[Emit]:
         """Prove these ways, and no others; whoever is doubted and not wanted any more is forgotten."""
         for name in self._peers.keys() - ways.keys():
-            del self._peers[name]
+            del self._peers[name], self._due[name]
             self.broken.pop(name, None)
         pace = max(1.0, len(ways) / VXLAN_PEERS_AT_FULL_PACE)
         for name, way in ways.items():
@@ -92,6 +94,7 @@ class VxlanProof:
             peer.way, peer.track.pace = way, pace
             peer.track.expect(way.slow_s)
             peer.track.suspend(now, suspended=not way.reachable)
+            self._due[name] = peer.deadline()
         return self.tick(now)
 
     def frame(self, frame: bytes, now: float) -> list[Emit]:
@@ -119,17 +122,18 @@ class VxlanProof:
 
     def tick(self, now: float) -> list[Emit]:
         """Do what is due."""
-        overdue = {name: at for name, peer in self._peers.items() if (at := peer.deadline()) <= now}
-        late_s = now - min(overdue.values(), default=now)
+        overdue = sorted(name for name, at in self._due.items() if at <= now)
+        late_s = now - min((self._due[name] for name in overdue), default=now)
         if late_s > STALLED_S:
-            for peer in self._peers.values():
+            for name, peer in self._peers.items():
                 peer.hopeful_from += late_s  # we were held up ourselves
-        due = [(name, self._peers[name]) for name in sorted(overdue)]
+                self._due[name] = peer.deadline()
+        due = [(name, self._peers[name]) for name in overdue]
         return [emit for name, peer in due for emit in self._tend(name, peer, now)]
 
     def deadline(self) -> float:
         """Return when `tick` has something to do."""
-        return min((peer.deadline() for peer in self._peers.values()), default=inf)
+        return min(self._due.values(), default=inf)
 
     def _tend(self, name: PeerName, peer: _Peer, now: float) -> list[Emit]:
         asks = peer.track.tick(now)
@@ -143,6 +147,7 @@ class VxlanProof:
                 peer.hopeful_from = inf
             elif peer.hopeful_from == inf and name not in self.broken:
                 peer.hopeful_from = now  # its router may have begun anew, and have to prove it first
+        self._due[name] = peer.deadline()
         return [self._emit(name, peer, Probe(ASK, peer.track.phase == PROVEN, ask.token),
                            self.mtu if ask.large else 0) for ask in asks]
 

@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
+from math import inf
 
 import trio
 
@@ -40,6 +41,7 @@ class VxlanProver:
         self._told: frozenset[PeerName] = frozenset()
         """Who was not reached when that was last told."""
         self._kick = trio.Event()
+        self._sleeps_until = inf
 
     @classmethod
     @asynccontextmanager
@@ -76,7 +78,8 @@ class VxlanProver:
             nursery.start_soon(self._receive)
             while True:
                 self._kick = trio.Event()
-                with trio.move_on_at(self._proof.deadline()):
+                self._sleeps_until = self._proof.deadline()
+                with trio.move_on_at(self._sleeps_until):
                     await self._kick.wait()
                 self._apply(self._proof.tick(trio.current_time()))
 
@@ -108,7 +111,8 @@ class VxlanProver:
                 self._proof.unsent(emit, f"this host has no IPv{emit.address.version}")
             except OSError as exc:
                 self._proof.unsent(emit, f"VXLAN cannot be sent to {emit.address}: {exc.strerror}")
-        self._kick.set()
+        if self._proof.deadline() < self._sleeps_until:  # a later one is seen on waking
+            self._kick.set()
 
 
 def _inbox() -> socket.socket:

@@ -2,7 +2,7 @@
 
 Two sockets that only listen, one for devices and entries, one for nftables. The notices say that it is time to look,
 not what to do: whoever waits here reads the kernel and repairs the difference. Notices that were lost (the socket
-overran) are a reason to look as well.
+overran) are a reason to look as well. Changes of any device are told too, for those that look after containers.
 """
 
 import errno
@@ -25,6 +25,8 @@ from weave.netlink.constants import (
     NETLINK_NETFILTER,
     NETLINK_ROUTE,
     NFNLGRP_NFTABLES,
+    RTM_DELLINK,
+    RTM_NEWLINK,
     RTNLGRP_IPV4_IFADDR,
     RTNLGRP_IPV6_IFADDR,
     RTNLGRP_LINK,
@@ -43,6 +45,7 @@ class Watch:
     def __init__(self, namespace: int | None, ours: Callable[[], Ours]) -> None:
         """Listen in a network namespace from now on."""
         self._ours = ours
+        self._links_changed = trio.Event()
         self._route = run_there(namespace, partial(listen, NETLINK_ROUTE, _ROUTE_GROUPS))
         self._firewall = run_there(namespace, partial(listen, NETLINK_NETFILTER, (NFNLGRP_NFTABLES,)))
 
@@ -50,6 +53,11 @@ class Watch:
         """Stop listening."""
         self._route.close()
         self._firewall.close()
+
+    async def links_changed(self) -> None:
+        """Return once a device came, went or changed since the last time, as far as `damage` hears of it."""
+        await self._links_changed.wait()
+        self._links_changed = trio.Event()
 
     async def damage(self) -> None:
         """Return once something of ours was removed and the storm, if it was one, is over."""
@@ -59,6 +67,7 @@ class Watch:
         await trio.sleep(DAMAGE_SETTLES_S)
         for listener in (self._route, self._firewall):
             drain(listener)
+        self._links_changed.set()  # as some of what was thrown away may have told
 
     async def _hear(self, listener: socket.socket, heard: trio.CancelScope) -> None:
         judge = self._is_route_damage if listener is self._route else is_firewall_damage
@@ -72,6 +81,8 @@ class Watch:
                 return
 
     def _is_route_damage(self, notice: Reply) -> bool:
+        if notice.kind in (RTM_NEWLINK, RTM_DELLINK):
+            self._links_changed.set()
         return is_route_damage(notice, self._ours())
 
 

@@ -19,12 +19,13 @@ from weave.netlink.constants import NLM_F_CREATE
 NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17
 NFT_MSG_GETTABLE = 1
-NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM, NFT_MSG_NEWGEN = 12, 13, 14, 15
+NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM, NFT_MSG_NEWGEN, NFT_MSG_GETGEN = 12, 13, 14, 15, 16
 NFPROTO_INET, NFPROTO_BRIDGE = 1, 7
 NFTA_TABLE_NAME, NFTA_TABLE_USE, NFTA_TABLE_HANDLE = 1, 3, 4
 """A table's name has this number in its chains, rules, sets and elements as well."""
 NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_ELEMENTS = 1, 2, 3
 NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_DATA = 1, 1, 2
+NFTA_GEN_ID = 1
 NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_VERDICT_CODE, NFTA_VERDICT_CHAIN = 1, 2, 1, 2
 NFT_GOTO = -4
 GENERIC = Struct(">BBH")
@@ -82,6 +83,16 @@ def read_table(body: bytes) -> TableState:
     """Read the answer to `get_table`."""
     found = read_attributes(body, GENERIC.size)
     return TableState(found.get(NFTA_TABLE_HANDLE, b""), found.get(NFTA_TABLE_USE, b""))
+
+
+def get_generation() -> Message:
+    """Ask for the generation of all tables of a network namespace, which every transaction of anybody advances."""
+    return Message(_kind(NFT_MSG_GETGEN), 0, GENERIC.pack(0, 0, 0))
+
+
+def read_generation(body: bytes) -> bytes:
+    """Read the answer to `get_generation`."""
+    return read_attributes(body, GENERIC.size).get(NFTA_GEN_ID, b"")
 
 
 def changed_table(notice: Reply) -> str:

@@ -36,7 +36,9 @@ from weave.wire import expect_list, expect_map, expect_str, pack, unpack
 log = logging.getLogger("weave.containers")
 
 TABLE = "router.containers"
-SWEEP_INTERVAL_S = 2.0
+SWEEP_INTERVAL_S = 30.0
+"""A look costs a millisecond. The kernel tells of devices that went; this finds what it may have failed to tell."""
+SWEEP_GATHERS_S = 2.0
 """How long the address and the name of a container that vanished without a word live on."""
 
 
@@ -122,7 +124,9 @@ class Containers:
         """Detach containers whose interface vanished, until cancelled."""
         task_status.started()
         while True:
-            await trio.sleep(SWEEP_INTERVAL_S)
+            with trio.move_on_after(SWEEP_INTERVAL_S):
+                await self._datapath.links_changed()
+            await trio.sleep(SWEEP_GATHERS_S)
             suspects = dict(self._attached)
             try:
                 alive = {(found.container, found.interface): found for found in await self._datapath.attachments()}
