@@ -8,7 +8,7 @@ from tests.lab.world import LAB, World
 
 pytestmark = LAB
 REPAIR_S = 5.0
-"""A third of the time after which the router looks by itself: what is repaired by then was told by the kernel."""
+"""A sixth of the time after which the router looks by itself: what is repaired by then was told by the kernel."""
 
 
 @pytest.fixture

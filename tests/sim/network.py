@@ -1,9 +1,9 @@
 """The underlay: TCP-like connections that are ordered, take time, stall, clog and break.
 
 Two ends of a connection are `End`s. What is sent on one arrives at the other in order, after a delay, unless the way is
-cut (then it vanishes, silently, as through a dead switch, until the kernels give the connection up) or the dice say that it is lost: real TCP would repeat it,
-but a core must survive worse. A clogged connection carries so many bytes a second and tells its sender when its
-buffer is filling.
+cut (then it vanishes, silently, as through a dead switch, until the kernels give the connection up) or the dice say
+that it is lost: real TCP would repeat it, but a core must survive worse. A clogged connection carries so many bytes a
+second and tells its sender when its buffer is filling.
 """
 
 from __future__ import annotations

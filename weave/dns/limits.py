@@ -57,7 +57,7 @@ PENALTY_S = 10.0
 """A server that failed is asked last for this long."""
 MAX_UPSTREAMS = 8
 """Servers used of a resolv.conf; the C library uses three."""
-RESOLV_CONF_INTERVAL_S = 2.0
+RESOLV_CONF_INTERVAL_S = 5.0
 """How often at most the file is looked at."""
 MAX_RESOLV_CONF_BYTES = 65536
 """More is no resolv.conf."""

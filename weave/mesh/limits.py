@@ -14,7 +14,7 @@ HEARTBEAT_INTERVAL_S = 3.0
 """Between two rounds of heartbeats, which carry the roots of all channels: 100 octets each."""
 HEARTBEATS_A_ROUND = 4
 """How many neighbours a round is for: as many compare with us, and what anybody lacks is found within a round."""
-HEARTBEAT_ROUNDS = 6
+HEARTBEAT_ROUNDS = 8
 """With many neighbours a round is for more of them, so that each has its turn within so many."""
 HEARTBEAT_JITTER = 0.1
 """Each round comes up to this share early, so that a mass start does not beat in step for ever."""
@@ -24,7 +24,7 @@ REWIRED_HEARTBEAT_DELAY_S = 1.0
 """After any link changed the next round comes this soon: an epidemic and unequal trees leave gaps for digests."""
 DEAD_AFTER_S = 45.0
 """A connection on which nothing comes for this long is dead though its kernel answers: a router that hangs. Each has
-its heartbeat every 18 s."""
+its heartbeat every 24 s."""
 STALL_GRACE_S = 1.0
 """A tick later than this means that we slept, not they: nobody is declared dead for it."""
 

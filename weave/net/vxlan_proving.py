@@ -95,7 +95,6 @@ class VxlanProver:
                     continue  # of a device that went down
                 if source[0] == self._config.bridge and source[2] == socket.PACKET_HOST:
                     self._apply(self._proof.frame(frame, trio.current_time()))
-            await trio.lowlevel.checkpoint()
 
     def _apply(self, emits: Sequence[Emit]) -> None:
         self._send(emits)

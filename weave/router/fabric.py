@@ -71,10 +71,10 @@ PROGRAM_INTERVAL_S = 0.02
 RETRY_S = 2.0
 ENCRYPTED, CAN_SLEEVE, CAN_VXLAN, CARRIES, PROVES = "encrypted", "sleeve", "vxlan", "mtu", "proves"
 """What a peer says of itself in the mesh."""
-TEND_INTERVAL_S = 15.0
+TEND_INTERVAL_S = 30.0
 """A look costs some milliseconds. The kernel tells of most damage at once; this finds the rest."""
-COUNTING_ROUNDS = 4
-"""Each fourth of these looks counts dropped packets as well, which costs some runs of `nft`."""
+COUNTING_ROUNDS = 2
+"""Each second of these looks counts dropped packets as well, which costs some runs of `nft`."""
 
 
 class Fabric:

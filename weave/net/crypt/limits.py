@@ -41,6 +41,8 @@ LOSS_WEIGHT = 1 / 32
 """Of one probe in the share of those lost: about the last minute counts."""
 PROBE_INTERVAL_S = 2.0
 """Between probes of a tunnel in use; with 100 peers that is 50 small packets a second."""
+PROBE_TURNS = 8
+"""Probes of all peers leave at so many moments within that time, several at once: an idle host is woken less often."""
 REFUSED_S = 60.0
 """How long a tunnel that our own kernel refused is left alone."""
 ANSWER_S = 1.0

@@ -207,10 +207,16 @@ class Track:
             sizes.append(True)
         is_stale = now - self._peer_proven_at > limits.PEER_FRESH_S * self.pace
         in_haste = self.phase == PROVING or any(self._lost.values()) or is_stale
-        self._next_at = now + (self._haste_s() if in_haste else limits.PROBE_INTERVAL_S * self.pace)
+        self._next_at = now + self._haste_s() if in_haste else self._next_turn(now)
         asks = [Ask(self._entropy(TOKEN_BYTES), large) for large in sizes]
         self._asked |= {ask.token: (now, ask.large) for ask in asks}
         return asks
+
+    def _next_turn(self, now: float) -> float:
+        """Return when the next probe of a tunnel in use leaves: after the usual pause, or a little sooner."""
+        pause_s = limits.PROBE_INTERVAL_S * self.pace
+        turn_s = pause_s / limits.PROBE_TURNS
+        return (now + pause_s) // turn_s * turn_s
 
     def _haste_s(self) -> float:
         """Return the pause between probes while something is to be found out.
