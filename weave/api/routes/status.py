@@ -2,7 +2,6 @@
 
 from weave.api.arguments import Call
 from weave.api.errors import FeatureOff, NotFound
-from weave.api.metrics import CONTENT_TYPE, exposition
 from weave.api.operations import Operation
 from weave.api.render import PARTS, part_of, render_overview, render_part
 from weave.api.replies import Reply
@@ -29,6 +28,8 @@ async def _part(call: Call) -> Reply:
 
 
 async def _metrics(call: Call) -> Reply:
+    # Loaded when it is first asked for: what writes the format is large, and not every router is asked.
+    from weave.api.metrics import CONTENT_TYPE, exposition
     return Reply(exposition(call.control, call.figures()), content_type=CONTENT_TYPE)
 
 
