@@ -13,7 +13,9 @@ from weave.netlink.nftables import (
     TableState,
     changed_table,
     get_element,
+    get_generation,
     get_table,
+    read_generation,
     read_table,
     transaction,
 )
@@ -31,6 +33,11 @@ def kinds(messages: list[Message]) -> list[int]:
 
 def test_a_transaction_removes_before_it_adds() -> None:
     assert kinds(transaction(elements(1), elements(1))) == [BEGIN, REMOVE, ADD, END]
+
+
+def test_a_generation_is_asked_for_and_read() -> None:
+    assert get_generation() == Message(0xA10, 0, bytes(4))
+    assert read_generation(bytes(4) + attribute(1, b"\0\0\1\2") + attribute(2, b"\0\0\0\7")) == b"\0\0\1\2"
 
 
 def test_elements_of_one_set_share_a_message() -> None:
