@@ -9,12 +9,12 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S = 3, 1
 """After so much silence the kernel asks the kernel at the other end whether the connection stands, and so often then:
 it wakes no process. Five questions may get lost."""
 VANISHED_AFTER_S = 8.0
-"""A connection whose other host answers nothing for this long is broken: all know of it within 10 s."""
+"""A connection whose other host answers nothing for this long is dead: all know of it within 10 s."""
 HEARTBEAT_INTERVAL_S = 3.0
 """Between two rounds of heartbeats, which carry the roots of all channels: 100 octets each."""
-HEARTBEATS_A_ROUND = 4
+HEARTBEATS_A_ROUND = 3
 """How many neighbours a round is for: as many compare with us, and what anybody lacks is found within a round."""
-HEARTBEAT_ROUNDS = 8
+HEARTBEAT_ROUNDS = 10
 """With many neighbours a round is for more of them, so that each has its turn within so many."""
 HEARTBEAT_JITTER = 0.1
 """Each round comes up to this share early, so that a mass start does not beat in step for ever."""
@@ -22,9 +22,9 @@ REACH_HEARTBEAT_DELAY_S = 0.5
 """After peers came or went the next round comes this soon: whose entries are gossiped has changed."""
 REWIRED_HEARTBEAT_DELAY_S = 1.0
 """After any link changed the next round comes this soon: an epidemic and unequal trees leave gaps for digests."""
-DEAD_AFTER_S = 45.0
+DEAD_AFTER_S = 60.0
 """A connection on which nothing comes for this long is dead though its kernel answers: a router that hangs. Each has
-its heartbeat every 24 s."""
+its heartbeat every 30 s."""
 STALL_GRACE_S = 1.0
 """A tick later than this means that we slept, not they: nobody is declared dead for it."""
 

@@ -3,13 +3,15 @@
 A link holds no policy: what it hears goes to its owner (`MeshService`), what the owner wants sent waits in a bounded
 outbox. A full outbox is told to the owner as congestion; it never blocks anyone and never grows past its bound.
 
-Whether the other host is still there, the kernels ask each other: an idle connection costs neither process anything.
+Whether the other host is still there, the kernels ask each other, which wakes neither process; ours knows when it was
+last answered.
 """
 
 import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from struct import Struct
 
 import trio
 
@@ -27,6 +29,8 @@ OUTBOX_HIGH_WATER_BYTES = 1 << 20
 """Above this the core stops giving us messages for this link; it coalesces them instead."""
 OUTBOX_LOW_WATER_BYTES = 1 << 18
 GOODBYE_DEADLINE_S = 1.0
+_TCP_INFO = Struct("=52xII")
+"""Up to the milliseconds since data, and since an acknowledgement, came (linux/tcp.h)."""
 
 
 class LinkClosed(RemoteError):  # noqa: N818 - the name says what happened
@@ -67,6 +71,17 @@ class Link:
         self.close_reason = self.close_reason or reason
         self.scope.deadline = min(self.scope.deadline, trio.current_time() + GOODBYE_DEADLINE_S)
         self._wake.set()
+
+    def fail(self, reason: str) -> None:
+        """End the link at once."""
+        self.close_reason = self.close_reason or reason
+        self.scope.cancel()
+
+    def silence_s(self) -> float:
+        """Return for how long the other end's kernel has not been heard."""
+        info = self.stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        assert isinstance(info, bytes), "as a size was given"
+        return float(min(_TCP_INFO.unpack(info))) / 1000
 
     async def run(self, leftover: bytes, on_message: Callable[[int, Message], None]) -> str:
         """Carry messages until the connection ends; return the reason in words."""
@@ -114,12 +129,11 @@ class Link:
 
 
 def _keep_alive(stream: trio.SocketStream) -> None:
-    """Let the kernel end a connection on which it is not answered, be it idle or not."""
+    """Let the kernel ask the other one for a sign of life."""
     for level, option, value in (
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.KEEPALIVE_IDLE_S),
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, limits.KEEPALIVE_INTERVAL_S),
-        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(limits.VANISHED_AFTER_S * 1000)),
     ):
         stream.setsockopt(level, option, value)
 

@@ -22,6 +22,7 @@ from store.changes import Change
 from weave.addresses import IPAddress, IPNetwork
 from weave.errors import EnvironmentFailure, RemoteError
 from weave.logs import RateLimit, fields
+from weave.mesh import limits
 from weave.mesh.core import MeshCore
 from weave.mesh.effects import Changed, Close, Deliver, Dial, Effect, PeersChanged, Persist, Send
 from weave.mesh.entries import ChannelChange
@@ -46,6 +47,8 @@ LISTEN_BACKLOG = 256
 FAREWELL_S = 0.3
 """What is published is handed to the connections within a twentieth of a second; a slow link gets no longer."""
 ANY_ADDRESS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - peers come from anywhere
+LOOK_AT_HOSTS_S = 0.25
+"""The least time between two looks at when hosts were last heard."""
 ACCEPT_RETRY_S = 0.1
 """Pause after accept failed for want of descriptors or memory."""
 TRUSTS_US = "trusts_us"
@@ -107,6 +110,7 @@ class MeshService:
             for listener in listeners:
                 nursery.start_soon(self._accept, listener)
             nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._watch_hosts)
             self._apply(self.core.start(trio.current_time()))
             task_status.started()
 
@@ -174,6 +178,21 @@ class MeshService:
                 await self._kick.wait()
             if trio.current_time() >= self.core.deadline():
                 self._apply(self.core.tick(trio.current_time()))
+
+    async def _watch_hosts(self) -> None:
+        """End connections to hosts that answer our kernel no longer.
+
+        The kernel ends idle ones by itself, but not those on which something was sent meanwhile.
+        """
+        while True:
+            longest_s = 0.0
+            for link in self._links.values():
+                silence_s = link.silence_s()
+                if silence_s >= limits.VANISHED_AFTER_S:
+                    link.fail(f"the host has not answered for {limits.VANISHED_AFTER_S:g} s")
+                else:
+                    longest_s = max(longest_s, silence_s)
+            await trio.sleep(max(LOOK_AT_HOSTS_S, limits.VANISHED_AFTER_S - longest_s))
 
     # -- connections --------------------------------------------------------------------------------------------
 

@@ -54,8 +54,36 @@ def test_kernels_look_after_a_connection():
                 [view] = service.core.connections()
                 kept = service.link(view.conn).stream
                 assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-                assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == limits.VANISHED_AFTER_S * 1000
+                assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == limits.KEEPALIVE_IDLE_S
 
+    run(scene)
+
+
+def test_silence_of_a_host_is_that_of_its_kernel():
+    async def scene():
+        a, b = make_service("a"), make_service("b")
+        async with running(a, b):
+            b.connect([address_of(a)])
+            await until(lambda: connected_to(a) == {"b"} and connected_to(b) == {"a"})
+            [view] = a.core.connections()
+            link = a.link(view.conn)
+            await until(lambda: link.silence_s() > 0.1)
+            b.publish("dns", b"key", b"value")
+            await until(lambda: link.silence_s() < 0.1)
+
+    run(scene)
+
+
+def test_a_connection_to_a_host_that_no_longer_answers_ends(monkeypatch):
+    async def scene():
+        a, b = make_service("a"), make_service("b")
+        async with running(a, b):
+            b.connect([address_of(a)])
+            await until(lambda: connected_to(b) == {"a"})
+            monkeypatch.setattr(service_module.Link, "silence_s", lambda _: limits.VANISHED_AFTER_S)
+            await until(lambda: b.terminations)
+
+    monkeypatch.setattr(limits, "VANISHED_AFTER_S", 1.0)
     run(scene)
 
 
