@@ -275,8 +275,12 @@ class MeshCore(MeshStatus):
     def _on_heartbeat(self, connection: Connection, message: Heartbeat) -> None:
         is_first = connection.stamp == 0
         self._pulse.heard(connection, message, self._now)
-        if is_first and self._me.name > connection.peer:
-            return  # the lower name begins the first exchange
+        if not is_first or self._me.name < connection.peer:  # the lower name begins the first exchange
+            self._compare(connection, is_first=is_first)
+        if not message.echo:
+            self._pulse.send(connection, self._now)  # at once, so that both ends know the round trip from the start
+
+    def _compare(self, connection: Connection, *, is_first: bool) -> None:
         is_quiet = self._now - self._reach_changed_at >= limits.QUIET_BEFORE_HEALING_S
         for healing in self._gossip.healing.values():
             if is_first:

@@ -57,15 +57,13 @@ class Pulse:
         self._courier.send(connection, Heartbeat(stamp, connection.stamp, held, self._gossip.roots()))
 
     def heard(self, connection: Connection, message: Heartbeat, now: float) -> None:
-        """Note what a heartbeat says of the connection; the first ones are answered at once, to know the round trip."""
+        """Note what a heartbeat says of the connection."""
         connection.stamp = message.stamp
         connection.stamp_at = now
         connection.roots = dict(message.roots)
         if message.echo:
             sent_at = connection.since + message.echo / _MICROSECONDS
             connection.rtt_s = max(0.0, now - sent_at - message.held / _MICROSECONDS)
-        else:
-            self.send(connection, now)
 
 
 def _turn(connection: Connection) -> tuple[float, int]:
