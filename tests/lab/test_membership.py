@@ -1,15 +1,19 @@
 """Hosts join, fall silent, are cut off and come back; every status page on every host tells the same story."""
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.world import LAB, SILENCE_S, TRUSTED, World, names_of, own_name, peer, view_of, world
+from weave.api.report import Report
 from weave.lab import probes
 
 pytestmark = LAB
 HOSTS = ("h1", "h2", "h3")
+HALF_WAY_S, NOTICED_S = 5.0, 10.0
+"""To when a host that is silent is known to be gone, and when it is."""
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +139,20 @@ def shown_as_unreachable(net: World, here: str, there: str) -> None:
     assert [row for row in seen["Endpoints"] if row["NickName"] == there], "its containers are still reached"
     assert f"{there}) - unreachable!" in net.weave(here, "status", "peers")
     assert "unreachable!" in net.weave(here, "status", "ipam")
+
+
+def test_a_cut_is_noticed_in_time_though_something_is_said_meanwhile(net: World) -> None:
+    """What waits for its acknowledgement keeps the kernel from asking for a sign of life."""
+    net.connected(*HOSTS)
+    net.lab.cut("h1", "h2")
+    began = time.monotonic()
+
+    def say_late() -> Report:
+        if time.monotonic() - began > HALF_WAY_S:
+            for verb in ("dns-add", "dns-remove"):
+                net.weave("h1", verb, "192.0.2.78", "-h", "said-late.weave.local")
+        return net.report("h1")
+
+    net.until(say_late, lambda seen: "h2" not in probes.established(seen), "did not notice the cut", NOTICED_S)
+    net.lab.heal()
+    net.connected(*HOSTS, deadline_s=SILENCE_S)
