@@ -1,4 +1,4 @@
-"""One underlay with everything on it that is compared: our sleeve pod to pod, its rivals, and the bare underlay."""
+"""One underlay with everything on it that is compared: our sleeve and its rivals, pod to pod, and the bare underlay."""
 
 import re
 import subprocess
@@ -15,8 +15,8 @@ from weave.lab import kernel, probes
 from weave.lab.lab import Lab, temporary
 from weave.lab.names import namespace, underlay_address
 
-SLEEVE, WIREGUARD, NEBULA, RAW = "sleeve, pod to pod", "wireguard-go", "nebula", "underlay, host to host"
-RELAYED = "sleeve, pod to pod through a third host"
+SLEEVE, WIREGUARD, NEBULA, RAW = "sleeve", "wireguard-go", "nebula", "underlay, host to host"
+RELAYED = "sleeve, through a third host"
 OPTIONS = ("--password", "bench bench bench")
 SETTLE_DEADLINE_S = 30.0
 RELAY_DEADLINE_S = 60.0

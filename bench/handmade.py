@@ -16,7 +16,8 @@ FIRST_NUMBER = 202
 """The lab numbers its own hosts from 1 to 200."""
 VNI = "6784"
 POD_PREFIX_LENGTH = 24
-
+GATEWAY_NUMBER, POD_NUMBER = 1, 2
+"""The last octets of a bridge's address and of the pod behind it, where each host has a subnet of its own."""
 
 Below = Callable[[str, int, int], tuple[str, str]]
 """Prepares the host in a namespace, given its number and that of the other one; returns the ends of its VXLAN."""
@@ -53,6 +54,28 @@ def bare_host(lab: str, number: int) -> str:
     kernel.plug(namespace(lab, SWITCH), host, port=name, mac=underlay_mac(number),
                 address=f"{underlay_address(number)}/{UNDERLAY.prefixlen}")
     return host
+
+
+def routed_pod(host: str, subnet: str, mtu: int) -> str:
+    """Give a bare host a bridge, and behind it a pod that leaves by it; return the pod's namespace.
+
+    `subnet` is the first three octets of its addresses.
+    """
+    pod = f"{host}.pod"
+    kernel.add_namespace(pod)
+    for words in (
+        f"link add name br0 mtu {mtu} type bridge stp_state 0 mcast_snooping 0",
+        f"link add name pod0 mtu {mtu} master br0 type veth peer name eth0 mtu {mtu} netns {pod}",
+        f"address add {subnet}.{GATEWAY_NUMBER}/{POD_PREFIX_LENGTH} dev br0",
+        "link set br0 up",
+        "link set pod0 up",
+    ):
+        kernel.run("ip", "-n", host, *words.split())
+    kernel.run("ip", "netns", "exec", host, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    kernel.run("ip", "-n", pod, "address", "add", f"{subnet}.{POD_NUMBER}/{POD_PREFIX_LENGTH}", "dev", "eth0")
+    kernel.run("ip", "-n", pod, "link", "set", "eth0", "up")
+    kernel.run("ip", "-n", pod, "route", "add", "default", "via", f"{subnet}.{GATEWAY_NUMBER}")
+    return pod
 
 
 def _host(lab: str, number: int, other: int, mtu: int, below: Below) -> Pod:

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ def run(name: str, measure: Measure, argv: Sequence[str], *,
     parser.add_argument("--json", action="store_true", help="print data instead of a table")
     options(parser)
     given = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _end)  # what was built for the measurement is taken down, as after an interrupt
     try:
         with exclusive(name):
             result = measure(given)
@@ -42,6 +44,10 @@ def run(name: str, measure: Measure, argv: Sequence[str], *,
         return 1
     print(json.dumps(result.as_json(), indent=1, ensure_ascii=False) if given.json else result.as_text())
     return 0
+
+
+def _end(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """The encrypted tunnels that the sleeve is measured beside: Debian's newest wireguard-go and nebula.
 
 Their packages come from the mirror that this machine's own apt uses, are unpacked (never installed) into a cache
-directory, and are static programs. Each pair gets two bare hosts on the lab's underlay; they are measured host to host,
-which spares them the bridge and the cable into a pod that ours has to pass.
+directory, and are static programs. Each pair gets two bare hosts on the lab's underlay, and a pod on each, as networks
+for containers are built over such a tunnel: a bridge with a subnet of its own on every host, and routes between them.
+
+    pod --veth-- [br0] host tun -- underlay -- tun host [br0] --veth-- pod
 """
 
 import os
@@ -10,7 +12,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,9 @@ from weave.noise.keys import KeyPair
 SUITE = "trixie"
 PACKAGES = ("wireguard-go", "nebula")
 WIREGUARD_PORT, NEBULA_PORT = 51820, 4242
+WIREGUARD_MTU, NEBULA_MTU = 1420, 1400
+WIREGUARD_PODS, NEBULA_PODS = "10.96", "10.95"
+"""The first half of their addresses; the third octet is the host's."""
 FIRST_NUMBER = 211
 COMMAND_DEADLINE_S = 300.0
 READY_DEADLINE_S = 15.0
@@ -38,10 +43,10 @@ class Rival:
 
     name: str
     client: str
-    """Namespace of the first host."""
+    """Namespace of the first host's pod."""
     server: str
     address: str
-    """Of the second host, inside the tunnel."""
+    """Of the second host's pod."""
     pids: tuple[int, ...]
 
     def cpu_seconds(self) -> float:
@@ -99,7 +104,7 @@ def _run(words: list[str], where: Path) -> None:
 
 
 @contextmanager
-def wireguard(lab: str, program: Path, mtu: int = 1420) -> Iterator[Rival]:
+def wireguard(lab: str, program: Path) -> Iterator[Rival]:
     """Have two wireguard-go that know each other."""
     names = [f"wgbench{index}" for index in (1, 2)]
     hosts = [handmade.bare_host(lab, FIRST_NUMBER + index) for index in (0, 1)]
@@ -112,9 +117,12 @@ def wireguard(lab: str, program: Path, mtu: int = 1420) -> Iterator[Rival]:
             _tell(UAPI / f"{name}.sock", (
                 f"set=1\nprivate_key={keys[index].private.hex()}\nlisten_port={WIREGUARD_PORT}\n"
                 f"public_key={keys[other].public.hex()}\n"
-                f"endpoint={underlay_address(FIRST_NUMBER + other)}:{WIREGUARD_PORT}\nallowed_ip=10.98.0.0/24\n\n"))
-            _address(host, name, f"10.98.0.{index + 1}/24", mtu)
-        yield Rival("wireguard-go", hosts[0], hosts[1], "10.98.0.2", tuple(process.pid for process in processes))
+                f"endpoint={underlay_address(FIRST_NUMBER + other)}:{WIREGUARD_PORT}\n"
+                f"allowed_ip=10.98.0.0/24\nallowed_ip={_pods(WIREGUARD_PODS, other)}\n\n"))
+            kernel.run("ip", "-n", host, "address", "add", f"10.98.0.{index + 1}/24", "dev", name)
+            kernel.run("ip", "-n", host, "link", "set", name, "mtu", str(WIREGUARD_MTU), "up")
+            kernel.run("ip", "-n", host, "route", "add", _pods(WIREGUARD_PODS, other), "dev", name)
+        yield _pair("wireguard-go", hosts, WIREGUARD_PODS, WIREGUARD_MTU, processes)
     finally:
         _end(processes)
 
@@ -129,12 +137,13 @@ def nebula(lab: str, programs: dict[str, Path], place: Path) -> Iterator[Rival]:
     try:
         for index, host in enumerate(hosts):
             name = host_name(index)
-            _run([cert, "sign", "-name", name, "-ip", f"10.97.0.{index + 1}/24"], place)
+            _run([cert, "sign", "-name", name, "-ip", f"10.97.0.{index + 1}/24", "-subnets",
+                  _pods(NEBULA_PODS, index)], place)
             config = place / f"{name}.yml"
             config.write_text(_nebula_config(place, name, index))
             processes.append(_spawn(host, {}, str(programs["nebula"]), "-config", str(config)))
         _wait_for_ping(hosts[0], "10.97.0.2")
-        yield Rival("nebula", hosts[0], hosts[1], "10.97.0.2", tuple(process.pid for process in processes))
+        yield _pair("nebula", hosts, NEBULA_PODS, NEBULA_MTU, processes)
     finally:
         _end(processes)
 
@@ -150,7 +159,11 @@ static_host_map:
 lighthouse:
   am_lighthouse: {house}{others}
 listen: {{host: 0.0.0.0, port: {NEBULA_PORT}, read_buffer: 8388608, write_buffer: 8388608}}
-tun: {{dev: nebbench{index}, mtu: 1400, tx_queue: 1000}}
+tun:
+  dev: nebbench{index}
+  mtu: {NEBULA_MTU}
+  tx_queue: 1000
+  unsafe_routes: [{{route: {_pods(NEBULA_PODS, 1 - index)}, via: 10.97.0.{2 - index}}}]
 cipher: aes
 logging: {{level: error}}
 firewall:
@@ -187,9 +200,17 @@ def _tell(path: Path, words: str) -> None:
         return
 
 
-def _address(host: str, device: str, address: str, mtu: int) -> None:
-    kernel.run("ip", "-n", host, "address", "add", address, "dev", device)
-    kernel.run("ip", "-n", host, "link", "set", device, "mtu", str(mtu), "up")
+def _pods(net: str, index: int) -> str:
+    """Return the subnet of the pods of one host."""
+    return f"{net}.{index + 1}.0/24"
+
+
+def _pair(name: str, hosts: Sequence[str], net: str, mtu: int, processes: "list[subprocess.Popen[bytes]]") -> Rival:
+    """Give each host a pod; return both ends, once they reach each other."""
+    pods = [handmade.routed_pod(host, f"{net}.{index + 1}", mtu) for index, host in enumerate(hosts)]
+    address = f"{net}.2.{handmade.POD_NUMBER}"
+    _wait_for_ping(pods[0], address)
+    return Rival(name, pods[0], pods[1], address, tuple(process.pid for process in processes))
 
 
 def _wait_for_ping(host: str, address: str) -> None:

@@ -44,8 +44,8 @@ def measure(given: argparse.Namespace) -> Result:
     return Result(NAME, rows, [
         Verdict("packets_over_better", paired_ratio(rates[SLEEVE], rates[faster]), 1),
         Verdict("ping_over_better", paired_ratio(pings[SLEEVE], pings[nearer]), 1, AT_MOST),
-    ], [f"{SIZE_BYTES}-byte datagrams for {given.seconds} s, {given.rounds} rounds in turns; rivals host to host, "
-        f"without a pod; {RAW} is shown for orientation"])
+    ], [f"{SIZE_BYTES}-byte datagrams for {given.seconds} s, {given.rounds} rounds in turns, all pod to pod; "
+        f"{RAW} is shown for orientation"])
 
 
 def _packets_per_second(side: Side, seconds: int) -> float:

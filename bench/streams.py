@@ -31,8 +31,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def measure(given: argparse.Namespace, lab: str, names: Sequence[str]) -> Streams:
     """Let these sides take turns."""
-    found = Streams(note=f"one stream of {given.seconds} s, {given.congestion}, {given.rounds} rounds in turns; rivals "
-                         "host to host")
+    found = Streams(note=f"one stream of {given.seconds} s, {given.congestion}, {given.rounds} rounds in turns, pod to "
+                         "pod, the bare underlay host to host")
     with arena(lab, with_relayed=RELAYED in names) as there:
         for name in names:
             Path(there.sides[name].client, there.sides[name].address, given.congestion).bits_per_second(1)

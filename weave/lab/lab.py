@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,7 +223,7 @@ class Lab:
                 shutil.rmtree(leftover, ignore_errors=True)
         shutil.rmtree(directory(self.name), ignore_errors=True)
         for parent in (ETC_NETNS, directory(self.name).parent):
-            if parent.is_dir() and not any(parent.iterdir()):
+            with suppress(OSError):  # another lab may have something there, or remove it just now
                 parent.rmdir()
         return len(found)
 

@@ -40,10 +40,16 @@ class KernelAbility:
 
     @property
     def overhead(self) -> int:
-        """Return how many octets it may add to a VXLAN packet, by the tunnel that adds most."""
+        """Return how many octets it may add to a VXLAN packet over IPv4, by the tunnel that adds most.
+
+        Where it can seal over IPv6 too, the larger headers of that are among them: any two hosts may be linked so.
+        """
+        longer = limits.VXLAN_OVERHEAD[6] - limits.VXLAN_OVERHEAD[4]
         if not self.wireguard:
-            return limits.WIREGUARD_OVERHEAD + limits.VXLAN_OVERHEAD[6] - limits.VXLAN_OVERHEAD[4]
-        return limits.ESP_OVERHEAD if not (self.esp4 and self.esp6) else 0
+            return limits.WIREGUARD_OVERHEAD + longer
+        if not self.esp6:
+            return limits.ESP_OVERHEAD + longer
+        return limits.ESP_OVERHEAD if not self.esp4 else 0
 
 
 def probe_kernel() -> KernelAbility:

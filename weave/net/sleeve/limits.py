@@ -163,6 +163,12 @@ SINGLES = 8
 """Datagrams that came singly, one after another, until we no longer count on the kernel to join them."""
 WARM_FOR_S = 0.01
 """How soon the next frame must be about to come for its way to be kept warm."""
+QUIET_S = 0.001
+"""A frame that comes after so long begins a conversation anew."""
+ANSWER_S = 0.0005
+"""How long we stay awake for what usually follows such a frame."""
+ANSWERS = 4
+"""So many must have come as soon, and as many more allow for that many that do not."""
 RESTART_S = 0.1
 RESTART_MOST_S = 5.0
 HELLO_DEADLINE_S = 5.0

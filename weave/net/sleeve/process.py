@@ -17,6 +17,7 @@ from weave.addresses import IPAddress
 from weave.logs import fields
 from weave.net.sleeve import limits, tap
 from weave.net.sleeve.core import SleeveCore
+from weave.net.sleeve.expecting import Expectation
 from weave.net.sleeve.inlet import Inlet
 from weave.net.sleeve.messages import (
     VERSION,
@@ -54,6 +55,7 @@ class Process:
         self._tap, self._takes_large_udp = tap.attach(device)
         self._poll = select.poll()
         self._warmth = Warmth()
+        self._expectation = Expectation()
         self._core: SleeveCore | None = None
         self._static = b""
         self._outlet: Outlet | None = None
@@ -73,7 +75,9 @@ class Process:
         clock, wait, warmth = time.monotonic, self._poll.poll, self._warmth
         while self._running:
             now = clock()
-            ready = wait(1 if warmth.is_wanted(now) else self._timeout_ms(now))
+            ready = self._look_out() if now < self._expectation.until else []
+            if not ready:
+                ready = wait(1 if warmth.is_wanted(now) else self._timeout_ms(now))
             now = clock()
             self._turn(ready, now)
             if not ready and warmth.is_wanted(now):
@@ -95,6 +99,7 @@ class Process:
                 # what we deliver is often answered at once: that answer is here already
                 outlet.pump(now)
                 self._warmth.came(ready[0][0], now)
+                self._expectation.came(ready[0][0], now)
             if core.deadline() <= now:
                 core.tick(now)
                 self._release(core, now)
@@ -106,14 +111,22 @@ class Process:
         if has_news or self._news:
             self._attend(dict(ready), now)
 
+    def _look_out(self) -> list[tuple[int, int]]:
+        """Return what comes while an answer is expected, without going to sleep; others may have the processor."""
+        clock, wait, until = time.monotonic, self._poll.poll, self._expectation.until
+        while not (ready := wait(0)) and clock() < until:
+            os.sched_yield()
+        return ready
+
     # -- frames -------------------------------------------------------------------------------------------------
 
     def _rehearse(self, now: float) -> None:
-        """Go the way of a frame while there is none."""
+        """Go the way of a frame while there is none; one that has come just now does not wait for that."""
         assert self._outlet is not None, "no frame came before it was made"
-        self._outlet.pump(now)
         for inlet in self._inlets.values():
             inlet.pump(now)
+        self._outlet.pump(now)
+        for inlet in self._inlets.values():
             self._warmth.walk(self._outlet, inlet, now)
 
     def _release(self, core: SleeveCore, now: float) -> None:
