@@ -54,8 +54,9 @@ class Datapath:
         self._cables = Cables(config, mtu, netlink, where, self._guard)
         self._exposure = Exposure(config, self._overlay, netlink, where)
         self._watch = Watch(where, lambda: self._overlay.ours)
-        self._generation: bytes | None = None
-        """Of the nftables tables as they were before they were last listed."""
+        self._foreign = self._foreign_changes()
+        """Before the tables were last listed."""
+        self._counts_asked = False
         self._underlay: tuple[float, tuple[IPAddress, ...]] | None = None
 
     @classmethod
@@ -106,14 +107,14 @@ class Datapath:
 
     # The other hosts
 
-    async def reconcile(self, *, counting: bool = True) -> None:
+    async def reconcile(self, *, listing: bool = True) -> None:
         """Read everything of ours from the kernel and repair what differs from what is wanted.
 
-        Without `counting`, nftables tables are not listed, nor dropped packets counted, where nobody has changed any
-        table since the last time: that costs a run of `nft` each.
+        Without `listing`, nftables tables are not listed, which costs a run of `nft` each, where nobody else changed
+        any table, or asked for what is counted in them, since the last time.
         """
-        generation = read_generation(self._netfilter.query(get_generation(), "ask for changes of nftables tables"))
-        listing = counting or generation != self._generation
+        foreign = self._foreign_changes()
+        listing = listing or self._counts_asked or foreign != self._foreign
         await self._overlay.reconcile(listing=listing)
         self._exposure.settle()
         self._cables.settle(self._overlay.bridge)
@@ -122,7 +123,7 @@ class Datapath:
             await self._cables.set_mtu(self.mtu)
         if listing:
             await self._guard.settle()
-            self._generation = generation
+            self._foreign, self._counts_asked = foreign, False
         await self._tell_local()
 
     async def links_changed(self) -> None:
@@ -287,7 +288,8 @@ class Datapath:
                            run_there(self._namespace, sysctl.bridge_is_filtered))
 
     def counters(self) -> Mapping[str, int]:
-        """Return what is counted, by names fit for metrics; the drops as of the last `reconcile`."""
+        """Return what is counted, by names fit for metrics; the drops as of a former look, and the next one counts."""
+        self._counts_asked = True
         actual = self._overlay.table.actual
         return {
             "attached_total": self._cables.made,
@@ -304,6 +306,11 @@ class Datapath:
             "pruned_groups": len({mac for mac, _ in actual.copies}),
             "neighbours": len(actual.neighbours),
         }
+
+    def _foreign_changes(self) -> int:
+        """Return a number that others' changes of nftables tables alter, and ours do not."""
+        answer = self._netfilter.query(get_generation(), "ask nf_tables, which the kernel may lack, for changes")
+        return read_generation(answer) - self._overlay.firewall.changes - self._guard.changes
 
     async def _tell_local(self) -> None:
         macs, neighbours = self._cables.local()

@@ -21,6 +21,8 @@ class PortGuard:
     def __init__(self, netfilter: Netlink, namespace: int | None, *, enabled: bool) -> None:
         self.dropped = 0
         """Packets that were dropped, as of the last look."""
+        self.changes = 0
+        """Of the table, by us."""
         self._enabled = enabled
         self._netfilter = netfilter
         self._namespace = namespace
@@ -42,6 +44,7 @@ class PortGuard:
         if found is None or differs(found, self._ports.values()):
             before = dict(self._ports)
             await nft.load(replacement(before.values()), self._namespace)
+            self.changes += 1
             meanwhile = [port for name, port in self._ports.items() if before.get(name) != port]
             for port in meanwhile:
                 self._change(added=elements(port))
@@ -78,6 +81,7 @@ class PortGuard:
             return
         try:
             self._netfilter.transact(transaction(removed, added), f"change elements of the nftables table {TABLE}")
+            self.changes += 1
         except NetlinkFailure as exc:
             if exc.code not in GONE:
                 raise

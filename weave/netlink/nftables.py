@@ -86,13 +86,13 @@ def read_table(body: bytes) -> TableState:
 
 
 def get_generation() -> Message:
-    """Ask for the generation of all tables of a network namespace, which every transaction of anybody advances."""
+    """Ask for the generation of all tables of a network namespace."""
     return Message(_kind(NFT_MSG_GETGEN), 0, GENERIC.pack(0, 0, 0))
 
 
-def read_generation(body: bytes) -> bytes:
-    """Read the answer to `get_generation`."""
-    return read_attributes(body, GENERIC.size).get(NFTA_GEN_ID, b"")
+def read_generation(body: bytes) -> int:
+    """Read the answer to `get_generation`: a number that each transaction raises by one."""
+    return int.from_bytes(read_attributes(body, GENERIC.size).get(NFTA_GEN_ID, b""))
 
 
 def changed_table(notice: Reply) -> str:

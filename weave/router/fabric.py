@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from itertools import count
 
 import trio
 
@@ -73,8 +72,6 @@ ENCRYPTED, CAN_SLEEVE, CAN_VXLAN, CARRIES, PROVES = "encrypted", "sleeve", "vxla
 """What a peer says of itself in the mesh."""
 TEND_INTERVAL_S = 30.0
 """A look costs some milliseconds. The kernel tells of most damage at once; this finds the rest."""
-COUNTING_ROUNDS = 2
-"""Each second of these looks counts dropped packets as well, which costs some runs of `nft`."""
 
 
 class Fabric:
@@ -157,14 +154,14 @@ class Fabric:
     async def tend(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look at the kernel when it tells of damage, and now and then, and put back what somebody else changed."""
         task_status.started()
-        for look in count(1):
+        while True:
             with trio.move_on_after(TEND_INTERVAL_S) as waited:
                 await self._datapath.damage()
             is_told = not waited.cancelled_caught
             if self._secure is not None and is_told:
                 self._secure.gate.doubt()
             try:
-                await self._datapath.reconcile(counting=is_told or look % COUNTING_ROUNDS == 0)
+                await self._datapath.reconcile(listing=is_told)
             except EnvironmentFailure as exc:
                 log.warning("cannot look after the kernel; trying again", extra=fields(reason=exc))
 

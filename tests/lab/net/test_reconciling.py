@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from weave.errors import EnvironmentFailure
-from weave.net import Datapath, DatapathConfig, Endpoint
+from weave.net import Datapath, DatapathConfig, Endpoint, nft
 from weave.net.namespace import run_there
 
 from .hosts import LAB, Host, Place, Underlay, request, underlay
@@ -109,6 +109,25 @@ def test_doing_everything_twice_changes_nothing(net: Underlay) -> None:
     trio.run(main)
 
 
+def test_a_look_after_our_own_changes_lists_no_tables(net: Underlay, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        host, other, inside = net.host(1), net.host(2), net.place()
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            await path.set_remotes([other.remote()])
+            await path.expose(ip_interface("10.32.0.100/12"))
+            await path.attach(request(inside, "c1", "10.32.0.1/12"))
+            await path.set_remotes([])
+            with monkeypatch.context() as without:
+                without.setattr(nft, "raw_listing", None)
+                await path.reconcile(listing=False)
+            path.counters()
+            monkeypatch.setattr(nft, "raw_listing", None)
+            with pytest.raises(TypeError):
+                await path.reconcile(listing=False)
+
+    trio.run(main)
+
+
 def test_a_monitor_does_hear_changes(net: Underlay) -> None:
     host = net.host(1)
     with monitor(host.place) as ears:
@@ -174,7 +193,7 @@ def test_damage_is_repaired(net: Underlay, damage: str) -> None:
             await path.attach(request(inside, "c1", "10.32.0.1/12"))
             await path.reconcile()
             host.place.run(*damage.split())
-            await path.reconcile(counting=False)
+            await path.reconcile(listing=False)
             assert await inside.reaches("10.32.0.100")
             neighbours = host.place.run("ip", "neigh", "show", "dev", "weave", "proto", "119")
             assert neighbours.count("PERMANENT") == 9

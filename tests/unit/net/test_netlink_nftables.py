@@ -37,7 +37,7 @@ def test_a_transaction_removes_before_it_adds() -> None:
 
 def test_a_generation_is_asked_for_and_read() -> None:
     assert get_generation() == Message(0xA10, 0, bytes(4))
-    assert read_generation(bytes(4) + attribute(1, b"\0\0\1\2") + attribute(2, b"\0\0\0\7")) == b"\0\0\1\2"
+    assert read_generation(bytes(4) + attribute(1, b"\0\0\1\2") + attribute(2, b"\0\0\0\7")) == 258
 
 
 def test_elements_of_one_set_share_a_message() -> None:
