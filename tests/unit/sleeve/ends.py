@@ -7,12 +7,13 @@ import hashlib
 import os
 import select
 import socket
+import struct
 import sys
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
 from tests.unit.sleeve.wires import PSK, key_pair
-from weave.net.sleeve.buffers import SOL_UDP, UDP_GRO
+from weave.net.sleeve.buffers import SOL_UDP, UDP_GRO, UDP_SEGMENT
 from weave.net.sleeve.core import SleeveCore
 from weave.net.sleeve.inlet import Inlet
 from weave.net.sleeve.model import PeerConfig, Resend, Send
@@ -99,6 +100,12 @@ class End:
         self.sockets.close()
         self._tap.close()
         self.bridge.close()
+
+
+def burst(end: End, datagrams: list[bytes], to: Address) -> None:
+    """Send datagrams as the kernel joins them: all of one size but the last."""
+    control = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", len(datagrams[0])))] if len(datagrams) > 1 else []
+    end.sock.sendmsg([b"".join(datagrams)], control, 0, to)
 
 
 class Clock:

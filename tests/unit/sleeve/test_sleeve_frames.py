@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.sleeve.ends import Clock, End
+from tests.unit.sleeve.ends import Clock, End, burst
 from weave.net.sleeve.warmth import Warmth
 from weave.net.sleeve.wire import HEADER, HEADER_BYTES
 
@@ -144,6 +144,19 @@ def test_small_units_that_are_lost_are_sent_again_too(pair: tuple[End, End], clo
     a.bridge.send(a.frame(b, b"the last"))
     clock.run([a, b], lambda: len(b.frames) == 11)
     assert b.frames == [a.frame(b, payload) for payload in (*payloads, b"the last")]
+
+
+@pytest.mark.parametrize("count", [2, 9, 40])
+def test_small_units_that_the_kernel_joined_all_arrive(pair: tuple[End, End], clock: Clock, count: int) -> None:
+    a, b = pair
+    payloads = [os.urandom(100) for _ in range(count)]
+    lose(b)
+    for payload in payloads:
+        a.bridge.send(a.frame(b, payload))
+        a.outlet.pump(clock.now)
+    burst(a, b.waiting(), b.address)
+    b.turn(clock.now)
+    assert b.frames == [a.frame(b, payload) for payload in payloads]
 
 
 def test_garbage_costs_nothing_but_a_count(pair: tuple[End, End], clock: Clock) -> None:

@@ -6,16 +6,14 @@
 import os
 import random
 import socket
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
-from tests.unit.sleeve.ends import MTU, Clock, End
+from tests.unit.sleeve.ends import MTU, Clock, End, burst
 from weave.net.sleeve import limits
-from weave.net.sleeve.buffers import SOL_UDP, UDP_SEGMENT
 from weave.net.sleeve.model import Send
 from weave.net.sleeve.path import SizeSearch
 from weave.net.sleeve.relaying import Relaying
@@ -60,12 +58,6 @@ def trio(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Trio]:
     yield found
     for end in ends:
         end.close()
-
-
-def burst(end: End, datagrams: list[bytes], to: Address) -> None:
-    """Send datagrams as the kernel joins them: all of one size but the last."""
-    control = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", len(datagrams[0])))] if len(datagrams) > 1 else []
-    end.sock.sendmsg([b"".join(datagrams)], control, 0, to)
 
 
 def singly(end: End, datagrams: list[bytes], to: Address) -> None:
