@@ -60,6 +60,9 @@ class Passage:
         self._open = open_unit
         self._fragment = fragment
         self._begun: _Begun | None = None
+        self._laid_out = 0
+        self._full: list[memoryview] = []
+        """The payload of a full fragment at each place, as the landing is laid out for."""
 
     def run(self, at: int, end: int) -> int:
         """Return how many of the datagrams that came singly and lie up to `end` may be taken at once; 0 for none."""
@@ -170,9 +173,11 @@ class Passage:
 
     def _pieces(self, first: int, count: int, last: int) -> list[memoryview | bytes]:
         """Return the payload of the fragments."""
-        payload, room = self._landing.payload, self._landing.room
-        begin = first * room + _REST + HEADER_BYTES
-        end = begin + (count - 1) * room
-        pieces: list[memoryview | bytes] = [payload[at:at + room - RELAY_BYTES] for at in range(begin, end, room)]
-        pieces.append(payload[end:end + last - _BOTH_BYTES])
+        payload, room, most = self._landing.payload, self._landing.room, self._landing.most
+        if self._laid_out != room:
+            self._laid_out = room
+            self._full = [payload[at + RELAY_BYTES:at + room] for at in range(0, most * room, room)]
+        pieces: list[memoryview | bytes] = [*self._full[first:first + count - 1]]
+        at = (first + count - 1) * room + RELAY_BYTES
+        pieces.append(payload[at:at + last - _BOTH_BYTES])
         return pieces
