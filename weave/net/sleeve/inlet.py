@@ -61,7 +61,7 @@ class Inlet:
         """Fragments at the beginning of the landing whose unit goes on in what comes next."""
         self._plain = memoryview(bytearray(limits.MAX_UNIT))
         self._is_joined = False
-        """Whether the kernel joins what comes, as far as was seen."""
+        """Whether the kernel joins what comes now, as far as was seen."""
         self._singles = 0
         self._misses = self._missed = 0
 
@@ -107,7 +107,7 @@ class Inlet:
         room, size = landing.room, landing.size
         came = landing.receive_many(self._descriptor, at)
         end = at + came
-        has_room = end < landing.most
+        has_room = came < landing.at_once and end < landing.most
         if at and came:
             at = self._several(0, end, now)
         while at < end:
@@ -278,6 +278,7 @@ class Inlet:
             self.counters["datagrams too short"] += 1
             return
         if octets > landing.size:
+            landing.at_once = limits.SPILLS
             if not landing.is_whole(at, end):
                 self.counters["datagrams in each other's way"] += 1
                 return

@@ -53,10 +53,12 @@ class Landing(Area):
 
     __slots__ = ("_array", "_array_at", "_control_lengths", "_controls", "_dirty", "_joined", "_joined_at",
                  "_joined_words", "_name_bytes", "_names", "_octets", "_pristine", "_sender", "_spill", "_spill_at",
-                 "_triples", "_triples_at", "most")
+                 "_triples", "_triples_at", "at_once", "most")
 
     def __init__(self, size: int, name_bytes: int) -> None:
         self._name_bytes = name_bytes
+        self.at_once = FRAGMENTS_MOST
+        """How many are received at a time by themselves; fewer once it was seen that the kernel joins any."""
         self._sender = Struct(f"{name_bytes}s").unpack_from
         self._triples, self._triples_at = _memory(8 * _TRIPLE_WORDS * FRAGMENTS_MOST)
         self._spill, self._spill_at = _memory(limits.SPILLS * limits.MAX_DATAGRAM)
@@ -124,10 +126,11 @@ class Landing(Area):
     # -- many datagrams, each by itself --------------------------------------------------------------------------
 
     def receive_many(self, descriptor: int, first: int) -> int:
-        """Take in what waits, from place `first` on; return how many datagrams there are."""
+        """Take in what waits, up to `at_once`, from place `first` on; return how many datagrams there are."""
+        room = min(self.most - first, self.at_once)
         dirty, at = self._dirty * _MMSGHDR_BYTES // 4, first * _MMSGHDR_BYTES
         self._array[:dirty] = self._pristine[:dirty]
-        came = _recvmmsg(descriptor, self._array_at + at, self.most - first, MSG_DONTWAIT, None)
+        came = _recvmmsg(descriptor, self._array_at + at, room, MSG_DONTWAIT, None)
         if came <= 0:
             self._dirty = 0
             return 0
@@ -159,7 +162,7 @@ class Landing(Area):
         return self._controls[control + 4] if has_size else self._octets[at]
 
     def datagram(self, at: int) -> bytes:
-        """Return the datagram at a place; one that spilled may not be whole."""
+        """Return the datagram at a place; one that spilled may not be whole if more than `SPILLS` were taken in."""
         octets, place, spill = self._octets[at], at * self.room, at % limits.SPILLS * limits.MAX_DATAGRAM
         return (bytes(self.headers[at * HEADER_BYTES:at * HEADER_BYTES + min(octets, HEADER_BYTES)])
                 + bytes(self.payload[place:place + max(0, min(octets - HEADER_BYTES, self.room))])
