@@ -215,6 +215,18 @@ def test_a_burst_with_foreign_headers_is_judged_like_each_by_itself(
                              for place, datagram in enumerate(datagrams)], clock.now)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_bursts_of_anything_are_judged_like_each_by_itself(trio: Trio, clock: Clock, seed: int) -> None:
+    rng = random.Random(seed)
+    whole = sealed(trio, os.urandom(60_000), clock.now)
+    for _ in range(40):
+        first, share = rng.randrange(FRAGMENTS - 1), rng.choice([0.0, 0.03, 0.5])
+        datagrams = [rng.choice(SPOILS)(datagram) if rng.random() < share else datagram
+                     for datagram in whole[first:rng.randrange(first + 1, FRAGMENTS)]]
+        datagrams[-1] = datagrams[-1][:rng.randrange(RELAY_BYTES, MTU + 1)]
+        check(trio, rng.choice([trio.a, trio.a, trio.c]), datagrams, clock.now)
+
+
 def test_a_burst_of_somebody_else_is_refused_and_counted_in_full(trio: Trio, clock: Clock) -> None:
     datagrams = sealed(trio, os.urandom(60_000), clock.now)
     check(trio, trio.c, datagrams, clock.now)

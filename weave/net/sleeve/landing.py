@@ -4,8 +4,8 @@
     many      one `recvmmsg`; each datagram is by itself and goes to its own h c, what exceeds it into a spill
 
 Either way headers lie beside headers and payload beside payload, so that a unit that came in order is in one piece and
-is opened where it lies. `joined` suits bulk where the kernel joins; `many` suits everything else: small frames, relayed
-ones, devices and kernels that do not join. Which of the two is up to the one who asks.
+is opened where it lies. `joined` suits bulk where the kernel joins; `many` suits everything else: small frames, devices
+and kernels that do not join. Which of the two is up to the one who asks.
 """
 
 import ctypes
