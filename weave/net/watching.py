@@ -66,10 +66,11 @@ class Watch:
             await trio.lowlevel.wait_readable(listener)
             await trio.sleep(NOTICES_GATHER_S)
             with suppress(BlockingIOError):
-                while not _tells_damage(listener, judge):
+                while True:
+                    if _tells_damage(listener, judge):
+                        heard.cancel()
+                        return
                     await trio.lowlevel.checkpoint()
-                heard.cancel()
-                return
 
     def _is_route_damage(self, notice: Reply) -> bool:
         return is_route_damage(notice, self._ours())
