@@ -56,7 +56,7 @@ def _datagram(data: bytes) -> None:
         body = data[:-2 * TAG_BYTES]
         data = body + tag(tag_key(PSK, Key(OWN.public)), body) + data[-TAG_BYTES:]
     core.datagram(data, ADDRESS, 1.0)
-    assert core.relayed(data, ADDRESS) is None, "nobody was authenticated yet"
+    assert core.relaying.take(data, ADDRESS) is None, "nobody was authenticated yet"
     answers = [effect.datagram for effect in core.effects if isinstance(effect, Send)]
     assert sum(map(len, answers)) <= len(data)
     assert len(core.inboxes) <= 1

@@ -175,7 +175,8 @@ def test_a_change_of_peers_changes_elements_only() -> None:
 
 
 def test_the_overhead_is_that_of_the_tunnel_that_adds_most() -> None:
-    assert [ability.overhead for ability in (ABLE, KernelAbility("no", "", ""), KernelAbility("no", "", "no"), UNABLE)] == [100, 60, 40, 0]
+    esp, esp_over_ipv4 = KernelAbility("no", "", ""), KernelAbility("no", "", "no")
+    assert [ability.overhead for ability in (ABLE, esp, esp_over_ipv4, UNABLE)] == [100, 60, 40, 0]
 
 
 def test_the_gate_names_no_protocol_for_a_host_without_etc_protocols_could_not_find_it():

@@ -7,11 +7,13 @@ import hashlib
 import os
 import select
 import socket
+import struct
+import sys
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
 from tests.unit.sleeve.wires import PSK, key_pair
-from weave.net.sleeve.buffers import SOL_UDP, UDP_GRO
+from weave.net.sleeve.buffers import SOL_UDP, UDP_GRO, UDP_SEGMENT
 from weave.net.sleeve.core import SleeveCore
 from weave.net.sleeve.inlet import Inlet
 from weave.net.sleeve.model import PeerConfig, Resend, Send
@@ -44,6 +46,8 @@ class End:
         self.inlet = Inlet(self.core, self.sockets, self.sock.fileno(), self._tap.fileno(), MTU, merges=False)
         self.frames: list[bytes] = []
         """What arrived at the bridge."""
+        self.cut: Address | None = None
+        """Where nothing of ours arrives; those who never met have nothing but handshakes for each other."""
 
     def meet(self, others: Sequence["End"], now: float) -> None:
         self.core.set_peers([PeerConfig(other.name, Key(key_pair(other.name).public), (other.address,))
@@ -64,7 +68,7 @@ class End:
             self.inlet.let_go(now)
         effects, self.core.effects = self.core.effects, []
         for effect in effects:
-            if isinstance(effect, Send):
+            if isinstance(effect, Send) and effect.address != self.cut:
                 self.sockets.send(effect.datagram, effect.address)
             elif isinstance(effect, Resend):
                 self.outlet.resend(effect)
@@ -74,10 +78,34 @@ class End:
             except BlockingIOError:
                 return
 
+    def send(self, frame: bytes, now: float) -> None:
+        """Have a frame of our bridge sealed and sent."""
+        self.bridge.send(frame)
+        self.outlet.pump(now)
+
+    def waiting(self) -> list[bytes]:
+        """Take the datagrams that wait at our socket away, each by itself."""
+        found = []
+        while True:
+            try:
+                datagram, controls, _, _ = self.sock.recvmsg(FRAME_MOST, 64)
+            except BlockingIOError:
+                break
+            size = next((int.from_bytes(data[:2], sys.byteorder) for level, kind, data in controls
+                         if (level, kind) == (SOL_UDP, UDP_GRO)), len(datagram))
+            found += [datagram[at:at + size] for at in range(0, len(datagram), size)]
+        return found
+
     def close(self) -> None:
         self.sockets.close()
         self._tap.close()
         self.bridge.close()
+
+
+def burst(end: End, datagrams: list[bytes], to: Address) -> None:
+    """Send datagrams as the kernel joins them: all of one size but the last."""
+    control = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", len(datagrams[0])))] if len(datagrams) > 1 else []
+    end.sock.sendmsg([b"".join(datagrams)], control, 0, to)
 
 
 class Clock:
@@ -86,8 +114,9 @@ class Clock:
     def __init__(self) -> None:
         self.now = 100.0
 
-    def run(self, ends: Sequence[End], until: Callable[[], bool], step_s: float = 0.002) -> None:
-        """Let all have their turns until something holds."""
+    def run(self, ends: Sequence[End], until: Callable[[], bool], step_s: float = 0.002,
+            poll_ms: int = POLL_MS) -> None:
+        """Let all have their turns until something holds; between turns wait a little for what is under way."""
         poll = select.poll()
         for end in ends:
             poll.register(end.sock, select.POLLIN)
@@ -97,5 +126,5 @@ class Clock:
             if until():
                 return
             self.now += step_s
-            poll.poll(POLL_MS)
+            poll.poll(poll_ms)
         raise AssertionError("it never came true")

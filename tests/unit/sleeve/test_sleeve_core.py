@@ -338,10 +338,9 @@ def test_full_fragments_fit_through_a_third() -> None:
 def test_strangers_have_nothing_passed_on() -> None:
     net = Net("abc")
     net.run(1.0)
-    b = net.hosts["b"]
+    take = net.hosts["b"].core.relaying.take
     to, origin = (short(Key(key_pair(name).public)) for name in "ca")
     for source, claimed in ((("198.51.100.66", 1), origin), (place("c"), origin), (place("a"), b"x" * 8)):
-        assert b.core.relayed(RELAY_HEAD.pack(Kind.RELAYED, 1, to, claimed) + b"payload", source) is None
-    assert b.core.relayed(RELAY_HEAD.pack(Kind.RELAYED, 0, to, origin) + b"payload", place("a")) is None
-    assert b.core.relayed(RELAY_HEAD.pack(Kind.RELAYED, 1, to, origin), place("a")) is None
-    assert not b.core.effects
+        assert take(RELAY_HEAD.pack(Kind.RELAYED, 1, to, claimed) + b"payload", source) is None
+    assert take(RELAY_HEAD.pack(Kind.RELAYED, 0, to, origin) + b"payload", place("a")) is None
+    assert take(RELAY_HEAD.pack(Kind.RELAYED, 1, to, origin), place("a")) is None

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.sleeve.ends import Clock, End
+from tests.unit.sleeve.ends import Clock, End, burst
+from weave.net.sleeve import limits
 from weave.net.sleeve.warmth import Warmth
 from weave.net.sleeve.wire import HEADER, HEADER_BYTES
 
@@ -131,6 +132,20 @@ def test_what_is_lost_is_asked_for_and_comes_in_order(pair: tuple[End, End], clo
     assert b.frames == [a.frame(b, each) for each in (payload, *rest)]
 
 
+def test_the_newest_unit_is_delivered_once_it_is_whole_and_is_not_taken_for_lost(
+        pair: tuple[End, End], clock: Clock) -> None:
+    a, b = pair
+    payload = os.urandom(60_000)
+    datagrams = sealed(a, b, payload, clock.now)
+    lose(b)
+    for datagram in datagrams[1:]:
+        a.sockets.send(datagram, b.address)
+    clock.run([a, b], lambda: bool(b.frames))
+    assert b.frames == [a.frame(b, payload)]
+    clock.run([a, b], lambda: not b.core.lacking)
+    assert not any(inbox.recovery.lost for inbox in b.core.inboxes.values())
+
+
 def test_small_units_that_are_lost_are_sent_again_too(pair: tuple[End, End], clock: Clock) -> None:
     a, b = pair
     payloads = [os.urandom(A_DATAGRAM) for _ in range(10)]
@@ -144,6 +159,33 @@ def test_small_units_that_are_lost_are_sent_again_too(pair: tuple[End, End], clo
     a.bridge.send(a.frame(b, b"the last"))
     clock.run([a, b], lambda: len(b.frames) == 11)
     assert b.frames == [a.frame(b, payload) for payload in (*payloads, b"the last")]
+
+
+def test_bulk_that_comes_upon_a_quiet_time_is_taken_in_whole(pair: tuple[End, End], clock: Clock) -> None:
+    a, b = pair
+    bulk = [a.frame(b, os.urandom(3_000)) for _ in range(2 * limits.SPILLS)]
+    single = [a.frame(b, os.urandom(64)) for _ in range(limits.SINGLES)]
+    for frames in ([bulk[0]], single, bulk):
+        for frame in frames:
+            a.bridge.send(frame)
+            a.outlet.pump(clock.now)
+        b.turn(clock.now)
+        b.turn(clock.now)
+    assert b.frames == [bulk[0], *single, *bulk]
+    assert not +b.inlet.counters
+
+
+@pytest.mark.parametrize("count", [2, 9, 40])
+def test_small_units_that_the_kernel_joined_all_arrive(pair: tuple[End, End], clock: Clock, count: int) -> None:
+    a, b = pair
+    payloads = [os.urandom(100) for _ in range(count)]
+    lose(b)
+    for payload in payloads:
+        a.bridge.send(a.frame(b, payload))
+        a.outlet.pump(clock.now)
+    burst(a, b.waiting(), b.address)
+    b.turn(clock.now)
+    assert b.frames == [a.frame(b, payload) for payload in payloads]
 
 
 def test_garbage_costs_nothing_but_a_count(pair: tuple[End, End], clock: Clock) -> None:

@@ -59,9 +59,11 @@ class Host:
 
     def take(self, datagram: bytes, source: Address, now: float) -> None:
         if datagram and datagram[0] == Kind.RELAYED:
-            passed_on = self.core.relayed(datagram, source)
-            if passed_on is not None:
-                self.take(*passed_on, now)
+            taken = self.core.relaying.take(datagram, source)
+            if isinstance(taken, Send):
+                self.core.effects.append(taken)
+            elif taken is not None:
+                self.take(*taken, now)
             return
         if not datagram or datagram[0] != Kind.DATA or len(datagram) <= HEADER_BYTES:
             self.core.datagram(datagram, source, now)

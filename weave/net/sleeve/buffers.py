@@ -34,6 +34,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 _sendmsg = libc.sendmsg
 _sendmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
 _sendmsg.restype = ctypes.c_ssize_t
+IOVEC_BYTES = 16
 PAIR_WORDS = 4
 """Of one fragment in an iovec: address and length of its header, address and length of its payload."""
 PAIR_BYTES = 8 * PAIR_WORDS
@@ -50,11 +51,45 @@ class Name:
         self.length = len(raw)
 
 
+class Burst:
+    """The call that sends fragments as they lie in an iovec, however many there are."""
+
+    __slots__ = ("_address", "_control", "_message", "_vectors")
+
+    def __init__(self, vectors: int) -> None:
+        self._vectors = vectors
+        """Entries of the iovec for each fragment."""
+        self._control = bytearray(CONTROL_BYTES)
+        self._message = Msghdr()
+        self._message.control = ctypes.addressof((ctypes.c_char * CONTROL_BYTES).from_buffer(self._control))
+        self._address = ctypes.addressof(self._message)
+
+    def send(self, descriptor: int, name: Name, iovec_at: int, count: int, size: int, octets: int) -> int:
+        """Send fragments of `size` octets each but the last, `octets` altogether; return 0 or an error number."""
+        message = self._message
+        message.name, message.namelen = name.at, name.length
+        _SEGMENT.pack_into(self._control, 0, 18, SOL_UDP, UDP_SEGMENT, size)
+        if count <= limits.MAX_SEGMENTS and octets <= limits.MAX_DATAGRAM:
+            return self._send(descriptor, iovec_at, count)
+        most = min(limits.MAX_SEGMENTS, limits.MAX_DATAGRAM // size)
+        for first in range(0, count, most):
+            at = iovec_at + first * self._vectors * IOVEC_BYTES
+            if error := self._send(descriptor, at, min(most, count - first)):
+                return error
+        return 0
+
+    def _send(self, descriptor: int, iovec_at: int, count: int) -> int:
+        message = self._message
+        message.iov, message.iovlen = iovec_at, self._vectors * count
+        message.controllen = CONTROL_BYTES if count > 1 else 0
+        return ctypes.get_errno() if _sendmsg(descriptor, self._address, MSG_DONTWAIT) < 0 else 0
+
+
 class Area:
     """Headers and payload of the fragments of one unit, and the iovec over both, for one size of datagram."""
 
-    __slots__ = ("_iovec", "_keep", "_laid_out", "_payload_bytes", "headers", "headers_at", "iovec_at", "payload",
-                 "payload_at", "room", "size")
+    __slots__ = ("_burst", "_keep", "_laid_out", "_payload_bytes", "headers", "headers_at", "iovec", "iovec_at",
+                 "payload", "payload_at", "room", "size")
 
     def __init__(self, size: int, payload_bytes: int) -> None:
         headers, payload = bytearray(FRAGMENTS_MOST * HEADER_BYTES), bytearray(payload_bytes)
@@ -63,7 +98,9 @@ class Area:
         self._keep = [(ctypes.c_char * len(area)).from_buffer(area) for area in (headers, payload)]
         self.headers_at, self.payload_at = map(ctypes.addressof, self._keep)
         self._payload_bytes = payload_bytes
-        self._iovec = memoryview(iovec).cast("B").cast("Q")
+        self._burst = Burst(PAIR_BYTES // IOVEC_BYTES)
+        self.iovec = memoryview(iovec).cast("B").cast("Q")
+        """As words; laid out as far as `lay_out_for` was asked."""
         self.iovec_at = ctypes.addressof(iovec)
         self.lay_out(size)
 
@@ -81,15 +118,25 @@ class Area:
             words += (self.headers_at + index * HEADER_BYTES, HEADER_BYTES,
                       self.payload_at + at, min(self.room, self._payload_bytes - at))
         first = self._laid_out * PAIR_WORDS
-        self._iovec[first:first + len(words)] = array("Q", words)
+        self.iovec[first:first + len(words)] = array("Q", words)
         self._laid_out = count
+
+    def send_places(self, descriptor: int, name: Name, first: int, count: int, last: int) -> int:
+        """Send what lies at some places, with `last` octets of payload at the last; return 0 or an error number."""
+        end, before = first + count, (count - 1) * self.size
+        word = end * PAIR_WORDS - 1
+        self.iovec[word] = last
+        try:
+            return self._burst.send(descriptor, name, self.iovec_at + first * PAIR_BYTES, count, self.size,
+                                    before + HEADER_BYTES + last)
+        finally:
+            self.iovec[word] = min(self.room, self._payload_bytes - (end - 1) * self.room)
 
 
 class Slot(Area):
     """Room for one unit to be sent."""
 
-    __slots__ = ("_address", "_control", "_counters", "_filled", "_firsts", "_message", "_receivers", "key", "octets",
-                 "total")
+    __slots__ = ("_counters", "_filled", "_firsts", "_receivers", "key", "octets", "total")
 
     def __init__(self, size: int) -> None:
         super().__init__(size, limits.MAX_UNIT)
@@ -98,10 +145,6 @@ class Slot(Area):
         self._counters = self.headers.cast("Q")[1::2]
         self._filled = 0, 0
         """Number of fragments and receiver that the headers say, whatever the counter."""
-        self._control = bytearray(CONTROL_BYTES)
-        self._message = Msghdr()
-        self._message.control = ctypes.addressof((ctypes.c_char * CONTROL_BYTES).from_buffer(self._control))
-        self._address = ctypes.addressof(self._message)
         self.key: tuple[int, int] | None = None
         """Receiver and counter of the unit that lies here."""
         self.octets = 0
@@ -119,27 +162,7 @@ class Slot(Area):
 
     def send(self, descriptor: int, name: Name) -> int:
         """Send the unit as its fragments; return 0 or an error number."""
-        message, total, room = self._message, self.total, self.room
-        message.name, message.namelen = name.at, name.length
-        last = total * PAIR_WORDS - 1
-        self._iovec[last] = self.octets - (total - 1) * room
-        _SEGMENT.pack_into(self._control, 0, 18, SOL_UDP, UDP_SEGMENT, self.size)
-        try:
-            if total <= limits.MAX_SEGMENTS and self.octets + total * HEADER_BYTES <= limits.MAX_DATAGRAM:
-                return self._send(descriptor, 0, total)
-            most = min(limits.MAX_SEGMENTS, limits.MAX_DATAGRAM // self.size)
-            for first in range(0, total, most):
-                if error := self._send(descriptor, first, min(most, total - first)):
-                    return error
-            return 0
-        finally:
-            self._iovec[last] = min(room, self._payload_bytes - (total - 1) * room)
-
-    def _send(self, descriptor: int, first: int, count: int) -> int:
-        message = self._message
-        message.iov, message.iovlen = self.iovec_at + first * PAIR_BYTES, 2 * count
-        message.controllen = CONTROL_BYTES if count > 1 else 0
-        return ctypes.get_errno() if _sendmsg(descriptor, self._address, MSG_DONTWAIT) < 0 else 0
+        return self.send_places(descriptor, name, 0, self.total, self.octets - (self.total - 1) * self.room)
 
     def fragment(self, index: int) -> bytes:
         """Return one datagram of the unit."""

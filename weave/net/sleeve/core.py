@@ -59,12 +59,13 @@ class SleeveCore:
         self.lacking: dict[int, Inbox] = {}
         """Those that wait for fragments; also kept up by whoever reassembles."""
         self.peers: dict[str, Peer] = {}
+        self.relaying = Relaying(Key(static.public), self.peers, self.refused)
+        """What goes through others, or through us to others."""
         self._agenda: list[tuple[float, str]] = []
         self._by_key: dict[Key, Peer] = {}
         self._initiations: dict[int, Peer] = {}
         self._static = static
-        self._relaying = Relaying(Key(static.public), self.peers, self.refused)
-        self._trials = Trials(Key(static.public), self._relaying, self.send)
+        self._trials = Trials(Key(static.public), self.relaying, self.send)
         self._random = random
         self._most = most
         self._door = Door(random)
@@ -91,7 +92,7 @@ class SleeveCore:
                 peer = None
             if peer is None:
                 peer = self.peers[name] = self._by_key[config.key] = Peer(config, self._most)
-                self._relaying.add(peer)
+                self.relaying.add(peer)
                 peer.handshake_at = now
             elif peer.config != config:
                 peer.config = config
@@ -126,7 +127,7 @@ class SleeveCore:
         """Take note that the shell authenticated a unit when `before` was the highest counter."""
         peer = inbox.peer
         peer.frames_at = now
-        if counter == before + 1 and inbox is peer.current and address == peer.address:
+        if counter == before + 1 and inbox is peer.current and address == peer.address and not inbox.recovery.gaps:
             # nearly all are like this
             peer.heard_at, peer.doubt_since = now, None
             return
@@ -265,7 +266,7 @@ class SleeveCore:
         is_new, yields = not peer.is_established, self._yields(inbox, peer.current)
         self._drop(peer.demote(inbox) if yields else peer.promote(inbox))
         has_moved = peer.heard(address, now, is_newest=not yields)
-        self._relaying.note_place(address, peer)
+        self.relaying.note_place(address, peer)
         peer.direct_at = now + limits.DIRECT_AGAIN_S
         if is_new or has_moved:
             self.effects.append(Notice(peer.config.name, "established" if is_new else "moved", address))
@@ -392,17 +393,9 @@ class SleeveCore:
 
     def send(self, peer: Peer, datagram: bytes, address: Address) -> None:
         """Send a datagram to a peer at an address, which may be that of somebody who passes it on."""
-        sending = self._relaying.sending(peer, datagram, address)
+        sending = self.relaying.sending(peer, datagram, address)
         if sending is not None:
             self.effects.append(sending)
-
-    def relayed(self, data: bytes, address: Address) -> tuple[bytes, Address] | None:
-        """Take in a relayed datagram: return what it holds and from where, where it is for us; else pass it on."""
-        taken = self._relaying.take(data, address)
-        if isinstance(taken, Send):
-            self.effects.append(taken)
-            return None
-        return taken
 
     def _places(self, peer: Peer) -> list[Address]:
         """Return where a handshake goes: where the peer is known to be, or through others; never off a chosen way."""
@@ -412,7 +405,7 @@ class SleeveCore:
 
     def _relays(self, peer: Peer) -> list[Address]:
         """Return the helpers to try once a peer could not be found directly for a while."""
-        return [] if peer.attempts < limits.RELAY_AFTER_ATTEMPTS else list(map(via, self._relaying.helpers(peer)))
+        return [] if peer.attempts < limits.RELAY_AFTER_ATTEMPTS else list(map(via, self.relaying.helpers(peer)))
 
     # -- small things -------------------------------------------------------------------------------------------
 
@@ -425,7 +418,7 @@ class SleeveCore:
         # a session takes its way with it: what is under way on a former one does not lead back to the way that was left
         leads = inbox is peer.current or (peer.helper is None and helper_of(address) is None)
         if peer.heard(address, now, is_newest=is_newest and leads):
-            self._relaying.note_place(address, peer)
+            self.relaying.note_place(address, peer)
             self.effects.append(Notice(peer.config.name, "moved", address))
 
     def _say(self, peer: Peer, message: Control, inbox: Inbox | None = None, *, size: int = 0) -> None:
@@ -458,7 +451,7 @@ class SleeveCore:
         peer = self.peers.pop(name)
         if self._by_key.get(peer.config.key) is peer:
             del self._by_key[peer.config.key]
-            self._relaying.remove(peer)
+            self.relaying.remove(peer)
         self._forget_initiations(peer)
         self._trials.forget(peer)
         for inbox in peer.inboxes():

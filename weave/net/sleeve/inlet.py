@@ -15,6 +15,8 @@ from weave.net.sleeve import limits
 from weave.net.sleeve.core import SleeveCore
 from weave.net.sleeve.landing import Landing
 from weave.net.sleeve.merging import merged
+from weave.net.sleeve.model import Send
+from weave.net.sleeve.passage import Passage
 from weave.net.sleeve.peer import Inbox
 from weave.net.sleeve.session import DATA, NONCE, unit_header
 from weave.net.sleeve.udp import Sockets
@@ -25,6 +27,7 @@ from weave.net.sleeve.wire import (
     HEADER_BYTES,
     RECORD_HEAD,
     RECORD_LENGTH,
+    RELAY_BYTES,
     TAG_BYTES,
     Address,
     Kind,
@@ -33,7 +36,7 @@ from weave.net.sleeve.wire import (
 )
 
 Buffer = bytes | memoryview
-_FRAGMENT = int(Kind.DATA)
+_FRAGMENT, _RELAYED = int(Kind.DATA), int(Kind.RELAYED)
 _record_length = RECORD_LENGTH.unpack_from
 _nonce = NONCE.pack
 
@@ -53,11 +56,12 @@ class Inlet:
         self._tap = tap
         self._merges = merges
         self._landing = Landing(size, sockets.name_bytes(descriptor))
+        self._passage = Passage(core, sockets, self._landing, self.counters, self._open, self._fragment)
         self._held = 0
         """Fragments at the beginning of the landing whose unit goes on in what comes next."""
         self._plain = memoryview(bytearray(limits.MAX_UNIT))
         self._is_joined = False
-        """Whether the kernel joins what comes, as far as was seen."""
+        """Whether the kernel joins what comes now, as far as was seen."""
         self._singles = 0
         self._misses = self._missed = 0
 
@@ -71,11 +75,12 @@ class Inlet:
                 return
 
     def let_go(self, now: float) -> None:
-        """Move the beginning of a unit that does not go on out of the landing, to where the rest is asked for."""
+        """Move the beginnings of units that do not go on to where the rest is asked for."""
+        self._passage.let_go(now)
         landing, held = self._landing, self._held
+        self._held, self.held_until = 0, FAR
         if not held:
             return
-        self._held, self.held_until = 0, FAR
         _, total, _, receiver, counter = landing.header(0)
         inbox = self._inboxes.get(receiver)
         if inbox is None:
@@ -102,22 +107,29 @@ class Inlet:
         room, size = landing.room, landing.size
         came = landing.receive_many(self._descriptor, at)
         end = at + came
-        has_room = end < landing.most
+        has_room = came < landing.at_once and end < landing.most
         if at and came:
             at = self._several(0, end, now)
         while at < end:
             octets = landing.octets(at)
             kind, total, index, receiver, counter = landing.header(at)
             if kind != _FRAGMENT or index or not HEADER_BYTES < octets <= size:
-                self._singly(at, end, now)
-                at += 1
+                run = self._passage.run(at, end) if kind == _RELAYED else 0
+                if not run or not self._relayed_run(at, run, landing.octets(at + run - 1), at, now):
+                    self._singly(at, end, now)
+                    run = 1
+                at += run
             elif total == 1:
                 begin = at * room
                 sealed = landing.payload[begin:begin + octets - HEADER_BYTES]
                 header = landing.headers[at * HEADER_BYTES:(at + 1) * HEADER_BYTES]
                 inbox = self._inboxes.get(receiver)
                 if not self._open(inbox, counter, sealed, header, self._sockets.address(landing.sender(at)), now):
-                    self._spoiled(inbox, counter, now)
+                    if landing.joined_size(at) < octets:
+                        # small units of one size, which the kernel joined: rare enough to be found out only here
+                        self._singly(at, end, now)
+                    else:
+                        self._spoiled(inbox, counter, now)
                 at += 1
             else:
                 at = self._several(at, end, now)
@@ -150,11 +162,22 @@ class Inlet:
         self._singles = 0 if count > 1 else self._singles + 1
         if self._singles >= limits.SINGLES:
             self._is_joined, self._singles = False, 0
-        fits = size == landing.size or (count == 1 and octets < landing.size)
-        if not fits or not self._unit(0, held + count, octets - (count - 1) * size, 0, now):
-            arrived, sender = landing.linear(held, octets), landing.sender(0)
-            self.let_go(now)
-            self._split(arrived, size, sender, now)
+        fits, last = size == landing.size or (count == 1 and octets < landing.size), octets - (count - 1) * size
+        if fits and (self._unit(0, held + count, last, 0, now) or self._relayed_run(held, count, last, 0, now)):
+            return True
+        arrived, sender = landing.linear(held, octets), landing.sender(0)
+        self.let_go(now)
+        self._split(arrived, size, sender, now)
+        return True
+
+    def _relayed_run(self, first: int, count: int, last: int, named: int, now: float) -> bool:
+        """Take relayed datagrams at once, full ones and a last one of so many octets; say whether they are that."""
+        passage = self._passage
+        if not passage.take(first, count, last, named, now):
+            return False
+        if count > 1:
+            self._misses = 0
+        self.held_until = min(self.held_until, passage.until) if self._held else passage.until
         return True
 
     def _unit(self, start: int, have: int, last: int, named: int, now: float) -> bool:
@@ -170,7 +193,7 @@ class Inlet:
             return False
         if have < total:
             landing.move(start, have)
-            self._held, self.held_until = have, now + limits.NACK_TAIL_S
+            self._held, self.held_until = have, min(now + limits.NACK_TAIL_S, self._passage.until)
             return True
         begin = start * landing.room
         sealed = landing.payload[begin:begin + (have - 1) * landing.room + last - HEADER_BYTES]
@@ -178,7 +201,7 @@ class Inlet:
         address = self._sockets.address(landing.sender(named))
         if not self._open(self._inboxes.get(receiver), counter, sealed, header, address, now):
             return False
-        self._held, self._misses, self.held_until = 0, 0, FAR
+        self._held, self._misses, self.held_until = 0, 0, self._passage.until
         return True
 
     def _open(self, inbox: Inbox | None, counter: int, sealed: Buffer, header: Buffer, address: Address,
@@ -255,7 +278,8 @@ class Inlet:
             self.counters["datagrams too short"] += 1
             return
         if octets > landing.size:
-            if any(landing.octets(later) > landing.size for later in range(at + 1, end)):
+            landing.at_once = limits.SPILLS
+            if not landing.is_whole(at, end):
                 self.counters["datagrams in each other's way"] += 1
                 return
             self._is_joined = size == landing.size
@@ -270,6 +294,8 @@ class Inlet:
                 self.counters["datagrams too short"] += 1
                 continue
             kind, total, index = datagram[:3]
+            if kind == _RELAYED and len(datagram) > RELAY_BYTES + HEADER_BYTES:
+                kind, total, index = datagram[RELAY_BYTES:RELAY_BYTES + 3]
             if kind == _FRAGMENT and index + 1 < total and len(datagram) != self._landing.size:
                 self._misses, self._missed = self._misses + 1, len(datagram)
             self._dispatch(datagram, address, now)
@@ -277,10 +303,17 @@ class Inlet:
     def _dispatch(self, datagram: bytes, address: Address, now: float) -> None:
         if datagram[0] == _FRAGMENT:
             self._fragment(datagram, address, now)
-        elif datagram[0] != Kind.RELAYED:
+        elif datagram[0] != _RELAYED:
             self._core.datagram(datagram, address, now)
-        elif (passed_on := self._core.relayed(datagram, address)) is not None:
-            self._dispatch(*passed_on, now)
+        else:
+            self._relayed(datagram, address, now)
+
+    def _relayed(self, datagram: bytes, address: Address, now: float) -> None:
+        taken = self._core.relaying.take(datagram, address)
+        if isinstance(taken, Send):
+            self._sockets.send(taken.datagram, taken.address)
+        elif taken is not None:
+            self._dispatch(*taken, now)
 
     def _fragment(self, datagram: bytes, address: Address, now: float) -> None:
         if len(datagram) <= HEADER_BYTES:

@@ -1,11 +1,11 @@
 """Memory that the kernel fills without a copy of ours: where datagrams land, in one of two ways.
 
     joined    one `recvmsg`; the kernel joined the fragments of a unit (UDP_GRO) and scatters them over h0 c0 h1 c1 ...
-    many      one `recvmmsg`; each datagram is by itself and goes to its own h c, what exceeds it into a common spill
+    many      one `recvmmsg`; each datagram is by itself and goes to its own h c, what exceeds it into a spill
 
 Either way headers lie beside headers and payload beside payload, so that a unit that came in order is in one piece and
-is opened where it lies. `joined` suits bulk where the kernel joins; `many` suits everything else: small frames, relayed
-ones, devices and kernels that do not join. Which of the two is up to the one who asks.
+is opened where it lies. `joined` suits bulk where the kernel joins; `many` suits everything else: small frames, devices
+and kernels that do not join. Which of the two is up to the one who asks.
 """
 
 import ctypes
@@ -51,14 +51,17 @@ _header = HEADER.unpack_from
 class Landing(Area):
     """Room for what arrives, up to the fragments of one large unit."""
 
-    __slots__ = ("_array", "_array_at", "_controls", "_dirty", "_joined", "_joined_at", "_joined_words", "_name_bytes",
-                 "_names", "_octets", "_pristine", "_sender", "_spill", "_spill_at", "_triples", "_triples_at", "most")
+    __slots__ = ("_array", "_array_at", "_control_lengths", "_controls", "_dirty", "_joined", "_joined_at",
+                 "_joined_words", "_name_bytes", "_names", "_octets", "_pristine", "_sender", "_spill", "_spill_at",
+                 "_triples", "_triples_at", "at_once", "most")
 
     def __init__(self, size: int, name_bytes: int) -> None:
         self._name_bytes = name_bytes
+        self.at_once = FRAGMENTS_MOST
+        """How many are received at a time by themselves; fewer once it was seen that the kernel joins any."""
         self._sender = Struct(f"{name_bytes}s").unpack_from
         self._triples, self._triples_at = _memory(8 * _TRIPLE_WORDS * FRAGMENTS_MOST)
-        self._spill, self._spill_at = _memory(limits.MAX_DATAGRAM)
+        self._spill, self._spill_at = _memory(limits.SPILLS * limits.MAX_DATAGRAM)
         controls, controls_at = _memory(CONTROL_BYTES * FRAGMENTS_MOST)
         self._controls = controls.cast("I")
         self._names, names_at = _memory(_NAME_BYTES * FRAGMENTS_MOST)
@@ -70,6 +73,7 @@ class Landing(Area):
         self._array, self._array_at = memoryview(messages).cast("B").cast("I"), ctypes.addressof(messages)
         self._pristine = memoryview(self._array.tobytes()).cast("I")
         self._octets = self._array[_OCTETS_WORD::_MMSGHDR_BYTES // 4]
+        self._control_lengths = self._array[_CONTROLLEN_WORD::_MMSGHDR_BYTES // 4]
         self._dirty = 0
         """Messages of the array that the kernel wrote into since they were pristine."""
         self._joined = Msghdr(names_at, name_bytes, 0, 0, controls_at, CONTROL_BYTES, 0)
@@ -87,7 +91,7 @@ class Landing(Area):
         for index in range(self.most):
             words[index * _TRIPLE_WORDS:(index + 1) * _TRIPLE_WORDS] = array("Q", (
                 self.headers_at + index * HEADER_BYTES, HEADER_BYTES, self.payload_at + index * self.room, self.room,
-                self._spill_at, limits.MAX_DATAGRAM))
+                self._spill_at + index % limits.SPILLS * limits.MAX_DATAGRAM, limits.MAX_DATAGRAM))
 
     # -- one datagram, or several that the kernel joined ----------------------------------------------------------
 
@@ -122,10 +126,11 @@ class Landing(Area):
     # -- many datagrams, each by itself --------------------------------------------------------------------------
 
     def receive_many(self, descriptor: int, first: int) -> int:
-        """Take in what waits, from place `first` on; return how many datagrams there are."""
+        """Take in what waits, up to `at_once`, from place `first` on; return how many datagrams there are."""
+        room = min(self.most - first, self.at_once)
         dirty, at = self._dirty * _MMSGHDR_BYTES // 4, first * _MMSGHDR_BYTES
         self._array[:dirty] = self._pristine[:dirty]
-        came = _recvmmsg(descriptor, self._array_at + at, self.most - first, MSG_DONTWAIT, None)
+        came = _recvmmsg(descriptor, self._array_at + at, room, MSG_DONTWAIT, None)
         if came <= 0:
             self._dirty = 0
             return 0
@@ -140,19 +145,32 @@ class Landing(Area):
         """Say whether the datagrams of these places have just the size that this is laid out for."""
         return self._octets[first:end].tolist().count(self.size) == end - first
 
+    def are_one_run(self, first: int, count: int) -> bool:
+        """Say whether these came from one sender, each by itself, all full but the last, and that no longer."""
+        last = first + count - 1
+        if not self.are_full(first, last) or self._octets[last] > self.size:
+            return False
+        if any(self._control_lengths[first:last + 1].tolist()):
+            return False
+        names = bytes(self._names[first * _NAME_BYTES:(last + 1) * _NAME_BYTES])
+        return names == names[:_NAME_BYTES] * count
+
     def joined_size(self, at: int) -> int:
         """Return the size of what the datagram at a place consists of: its own, unless the kernel joined several."""
-        length = self._array[at * _MMSGHDR_BYTES // 4 + _CONTROLLEN_WORD]
         control = at * CONTROL_BYTES // 4
-        has_size = length >= _CONTROL_LEAST and self._controls[control + 3] == UDP_GRO
+        has_size = self._control_lengths[at] >= _CONTROL_LEAST and self._controls[control + 3] == UDP_GRO
         return self._controls[control + 4] if has_size else self._octets[at]
 
     def datagram(self, at: int) -> bytes:
-        """Return the datagram at a place; of those that spilled only the last is whole."""
-        octets, place = self._octets[at], at * self.room
+        """Return the datagram at a place; one that spilled may not be whole if more than `SPILLS` were taken in."""
+        octets, place, spill = self._octets[at], at * self.room, at % limits.SPILLS * limits.MAX_DATAGRAM
         return (bytes(self.headers[at * HEADER_BYTES:at * HEADER_BYTES + min(octets, HEADER_BYTES)])
                 + bytes(self.payload[place:place + max(0, min(octets - HEADER_BYTES, self.room))])
-                + bytes(self._spill[:max(0, octets - self.size)]))
+                + bytes(self._spill[spill:spill + max(0, octets - self.size)]))
+
+    def is_whole(self, at: int, end: int) -> bool:
+        """Say whether of the datagrams up to a place none spilled over what this one did."""
+        return not any(self._octets[later] > self.size for later in range(at + limits.SPILLS, end, limits.SPILLS))
 
     def move(self, at: int, count: int) -> None:
         """Move some datagrams to the beginning."""

@@ -157,6 +157,8 @@ MAX_SEGMENTS = 64
 MAX_DATAGRAM = 65_507
 BURST = 16
 """Units in one direction before the other has its turn."""
+SPILLS = 16
+"""Datagrams that are taken in at a time where the kernel may join some but did not lately: each may be 64 KiB long."""
 LAYOUT_MISSES = 8
 """Datagrams of another size in a row until the receiving buffers are laid out for it."""
 SINGLES = 8

@@ -14,6 +14,7 @@ from weave.errors import EnvironmentFailure
 from weave.net.sleeve import limits
 from weave.net.sleeve.buffers import Slot
 from weave.net.sleeve.core import SleeveCore
+from weave.net.sleeve.envelope import Envelope
 from weave.net.sleeve.model import Resend
 from weave.net.sleeve.peer import Peer
 from weave.net.sleeve.session import DATA, NONCE, Session
@@ -51,6 +52,7 @@ class Outlet:
         self._peers = core.peers
         self._sockets = sockets
         self._places = sockets.places
+        self._envelope = Envelope()
         self._tap = tap
         self._plain = memoryview(bytearray(_PLAIN_MOST + _FRAME_MOST + RECORD_HEAD))
         self._first = self._plain[RECORD_HEAD:]
@@ -101,12 +103,15 @@ class Outlet:
             self._dispatch(target, plain[:filled], now)
 
     def resend(self, wish: Resend) -> None:
-        """Send again what a peer lacks, where it is still kept."""
+        """Send again what a peer lacks, where it is still kept, the way it was asked for."""
+        head, place = self._way(wish.peer, wish.address)
+        if place is None:
+            return
         for lack in wish.lacks:
             slot = self.kept.get((wish.receiver, lack.counter))
             if slot is not None:
                 self.counters["units sent again"] += 1
-                self._send_again(slot, lack.missing, wish)
+                self._send_again(slot, lack.missing, head, place)
                 continue
             header = _header(_FRAGMENT, 1, 0, wish.receiver, lack.counter)
             small = next((datagram for datagram in reversed(self._small) if datagram.startswith(header)), None)
@@ -114,7 +119,7 @@ class Outlet:
                 self.counters["asked for too late"] += 1
                 continue
             self.counters["units sent again"] += 1
-            self._core.send(wish.peer, small, wish.address)
+            place.send(head + small)
 
     def rehearse(self, peer: Peer, unit: memoryview, now: float) -> bytes:
         """Do what a small unit takes, for a peer that is reached through nobody; return the datagram, unsent."""
@@ -124,14 +129,23 @@ class Outlet:
             self._lately.probe(datagram)
         return datagram
 
-    def _send_again(self, slot: Slot, missing: int, wish: Resend) -> None:
-        place = self._places.get(wish.address) or self._sockets.place(wish.address)
-        if not missing and place is not None:
-            slot.send(place.descriptor, place.name)
+    def _send_again(self, slot: Slot, missing: int, head: bytes, place: Place) -> None:
+        if not missing:
+            self._send_slot(slot, head, place)
             return
         for index in range(slot.total):
-            if not missing or missing >> index & 1:
-                self._core.send(wish.peer, slot.fragment(index), wish.address)
+            if missing >> index & 1:
+                place.send(head + slot.fragment(index))
+
+    def _way(self, peer: Peer, address: Address) -> tuple[bytes, Place | None]:
+        """Return what goes before each datagram to a peer at an address, and where to send it; None for nowhere."""
+        helper, head = helper_of(address), b""
+        if helper is not None:
+            through = self._core.relaying.through(helper, peer)
+            if through is None:
+                return head, None
+            head, address = through
+        return head, self._places.get(address) or self._sockets.place(address)
 
     def _dispatch(self, target: Peer | None, plain: memoryview, now: float) -> None:
         if target is not EVERYBODY:
@@ -146,31 +160,30 @@ class Outlet:
         if inbox is None or address is None:
             self.counters["frames for peers without a session"] += 1
             return
-        place = self._places.get(address) or self._sockets.place(address)
-        if place is None and helper_of(address) is None:
-            self.counters["frames for addresses of another family"] += 1
-            return
+        head, place = b"", self._places.get(address)
+        if place is None:
+            head, place = self._way(peer, address)
+            if place is None and helper_of(address) is None:
+                self.counters["frames for addresses of another family"] += 1
+                return
         peer.sent += len(plain)
         if len(plain) + TAG_BYTES + HEADER_BYTES <= peer.sizes.size:
-            self._send_small(peer, inbox.session, plain, place, address)
+            self._send_small(inbox.session, plain, head, place)
         else:
-            self._send_large(peer, inbox.session, plain, place, address, now)
+            self._send_large(peer, inbox.session, plain, head, place, now)
         if peer.spoke(now):
             self._core.schedule(peer, now)
 
-    def _send_small(self, peer: Peer, session: Session, plain: memoryview, place: Place | None,
-                    address: Address) -> None:
+    def _send_small(self, session: Session, plain: memoryview, head: bytes, place: Place | None) -> None:
         counter = session.next_unit()
         header = _header(_FRAGMENT, 1, 0, session.remote, counter)
         datagram = header + session.sealer.encrypt(_nonce(DATA, counter), plain, header)
-        if place is None:
-            self._core.send(peer, datagram, address)
-        else:
-            place.send(datagram)
+        if place is not None:
+            place.send(head + datagram if head else datagram)
             self._lately = place
         self._small.append(datagram)
 
-    def _send_large(self, peer: Peer, session: Session, plain: memoryview, place: Place | None, address: Address,
+    def _send_large(self, peer: Peer, session: Session, plain: memoryview, head: bytes, place: Place | None,
                     now: float) -> None:
         counter, octets = session.next_unit(), len(plain) + TAG_BYTES
         slot = self._next_slot(peer.sizes.size)
@@ -178,11 +191,13 @@ class Outlet:
         session.sealer.encrypt_into(_nonce(DATA, counter), plain, slot.headers[:HEADER_BYTES], slot.payload[:octets])
         slot.key = session.remote, counter
         self.kept[slot.key] = slot
-        if place is None:
-            for index in range(slot.total):
-                self._core.send(peer, slot.fragment(index), address)
-        elif error := slot.send(place.descriptor, place.name):
+        if place is not None and (error := self._send_slot(slot, head, place)):
             self._failed(peer, error, now)
+
+    def _send_slot(self, slot: Slot, head: bytes, place: Place) -> int:
+        if head:
+            return self._envelope.send(slot, head, place.descriptor, place.name)
+        return slot.send(place.descriptor, place.name)
 
     def _failed(self, peer: Peer, error: int, now: float) -> None:
         self.counters[f"units not sent: {os.strerror(error)}"] += 1

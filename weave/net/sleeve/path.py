@@ -45,14 +45,19 @@ class Quality:
 
 
 class SizeSearch:
-    """The largest datagram that gets through, found by padded probes; a size that stops getting through is left."""
+    """The largest datagram that gets through, found by padded probes; a size that stops getting through is left.
 
-    __slots__ = ("_candidates", "_retry_at", "lost_in_row", "most", "size")
+    What a helper puts around each comes off all sizes: on the wire they are those of the direct way, so that receiving
+    buffers laid out for one way suit the other.
+    """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    __slots__ = ("_candidates", "_first", "_retry_at", "_sizes", "lost_in_row", "most", "size")
+
+    def __init__(self, most: int, around: int = 0) -> None:
+        self._sizes, self._first = tuple(size - around for size in limits.SIZES), limits.FIRST_SIZE - around
+        self.most = most - around
         """What our own device carries."""
-        self.size = min(limits.FIRST_SIZE, most)
+        self.size = min(self._first, self.most)
         self.lost_in_row = 0
         self._candidates: list[int] = []
         self._retry_at = 0.0
@@ -62,7 +67,7 @@ class SizeSearch:
         if now < self._retry_at:
             return []
         if not self._candidates:
-            larger = [size for size in limits.SIZES if self.size < size <= self.most]
+            larger = [size for size in self._sizes if self.size < size <= self.most]
             self._candidates = larger * 2
             if not larger:
                 self._retry_at = now + limits.SIZE_RETRY_S
@@ -94,7 +99,7 @@ class SizeSearch:
 
     def shrink(self, now: float) -> bool:
         """Leave the size for the floor below it; say whether there was one."""
-        floor = limits.FIRST_SIZE if self.size > limits.FIRST_SIZE else limits.SIZES[0]
+        floor = self._first if self.size > self._first else self._sizes[0]
         if floor >= self.size:
             return False
         self.size, self.lost_in_row, self._candidates = floor, 0, []

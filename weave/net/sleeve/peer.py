@@ -19,7 +19,7 @@ from weave.net.sleeve.reassembly import Reassembly
 from weave.net.sleeve.recovery import Recovery
 from weave.net.sleeve.session import Session
 from weave.net.sleeve.ways import FAR, NEVER, Way, Ways
-from weave.net.sleeve.wire import RELAY_BYTES, Address, helper_of
+from weave.net.sleeve.wire import RELAY_BYTES, Address, helper_of, short
 
 
 class Inbox:
@@ -40,11 +40,13 @@ class Peer:
 
     __slots__ = ("_most", "address", "asked_at", "attempts", "compares", "config", "cookie", "cookie_until", "current",
                  "direct_at", "doubt_since", "frames_at", "handshake_at", "heard_at", "hints", "initiations", "next",
-                 "previous", "probe_at", "probe_number", "quality", "received", "scheduled_at", "sent", "sizes",
-                 "trial_at", "ways")
+                 "previous", "probe_at", "probe_number", "quality", "received", "scheduled_at", "sent", "short",
+                 "sizes", "trial_at", "ways")
 
     def __init__(self, config: PeerConfig, most: int) -> None:
         self.config = config
+        self.short = short(config.key)
+        """What it is called in the header of relayed datagrams."""
         self.address: Address | None = None
         """Where it was last heard from, once it was."""
         self.hints: tuple[Address, ...] = ()
@@ -150,7 +152,7 @@ class Peer:
         before, self.address = self.helper, address
         if before != self.helper:
             # a relayed datagram has less room
-            self.sizes = SizeSearch(self._most - (RELAY_BYTES if self.helper is not None else 0))
+            self.sizes = SizeSearch(self._most, RELAY_BYTES if self.helper is not None else 0)
             self.ways.use(self.helper, now)
             self.trial_at = now
         return True

@@ -30,11 +30,11 @@ class Relaying:
 
     def add(self, peer: Peer) -> None:
         """Pass on what is for this peer."""
-        self._by_short[short(peer.config.key)] = peer
+        self._by_short[peer.short] = peer
 
     def remove(self, peer: Peer) -> None:
         """Pass nothing on to this peer any more."""
-        self._by_short.pop(short(peer.config.key), None)
+        self._by_short.pop(peer.short, None)
 
     def note_place(self, address: Address, peer: Peer) -> None:
         """Note who is where; places that were left go when there are many."""
@@ -47,31 +47,46 @@ class Relaying:
         name = helper_of(address)
         if name is None:
             return Send(datagram, address)
+        found = self.through(name, peer)
+        return None if found is None else Send(found[0] + datagram, found[1])
+
+    def through(self, name: str, peer: Peer) -> tuple[bytes, Address] | None:
+        """Return what goes before each datagram to a peer through a helper, and where that is; None without one."""
         helper = self._peers.get(name)
         if helper is None or not helper.is_direct:
             return None
         assert helper.address is not None, "an established peer has an address"
-        return Send(RELAY_HEAD.pack(Kind.RELAYED, 1, short(peer.config.key), self._short) + datagram, helper.address)
+        return RELAY_HEAD.pack(Kind.RELAYED, 1, peer.short, self._short), helper.address
 
     def take(self, data: bytes, address: Address) -> tuple[bytes, Address] | Send | None:
-        """Take in a relayed datagram: return what it holds and from where, where it is for us; else how it goes on.
+        """Take in a relayed datagram: return what it holds and from where, where it is for us; else how it goes on."""
+        where = self.judge(data, address)
+        if where is None:
+            return None
+        if helper_of(where) is not None:
+            return data[RELAY_BYTES:], where
+        _, hops, to, origin = RELAY_HEAD.unpack_from(data)
+        return Send(RELAY_HEAD.pack(Kind.RELAYED, hops - 1, to, origin) + data[RELAY_BYTES:], where)
 
-        Only what comes from where a peer was last authenticated is looked at, and one that is passed on must name that
-        peer as its origin.
+    def judge(self, data: bytes, address: Address, count: int = 1) -> Address | None:
+        """Return where so many relayed datagrams from an address go on to, or that they came through its peer, to us.
+
+        Of all of them `data` has the relay header and at least the first octet of what follows. None: they are refused.
+        Only what comes from where a peer was last authenticated is looked at, and what is to be passed on must name
+        that peer as its origin.
         """
         sender = self._at.get(address)
         if len(data) <= RELAY_BYTES or sender is None or sender.address != address or data[RELAY_BYTES] == Kind.RELAYED:
-            self._refused["relayed datagrams of strangers"] += 1
+            self._refused["relayed datagrams of strangers"] += count
             return None
         _, hops, to, origin = RELAY_HEAD.unpack_from(data)
         if to == self._short:
-            return data[RELAY_BYTES:], via(sender.config.name)
+            return via(sender.config.name)
         target = self._by_short.get(to)
-        if not hops or target is None or not target.is_direct or origin != short(sender.config.key):
-            self._refused["relayed datagrams that lead nowhere"] += 1
+        if not hops or target is None or not target.is_direct or origin != sender.short:
+            self._refused["relayed datagrams that lead nowhere"] += count
             return None
-        assert target.address is not None, "an established peer has an address"
-        return Send(RELAY_HEAD.pack(Kind.RELAYED, hops - 1, to, origin) + data[RELAY_BYTES:], target.address)
+        return target.address
 
     def helpers(self, peer: Peer) -> list[str]:
         """Return through whom a peer may be reached, the likeliest first."""
