@@ -7,6 +7,8 @@ import pytest
 from tests.lab.world import LAB, World
 
 pytestmark = LAB
+ADDRESSES = 4
+"""From this look on, each line begins with an index."""
 REPAIR_S = 5.0
 """A sixth of the time after which the router looks by itself: what is repaired by then was told by the kernel."""
 
@@ -29,11 +31,12 @@ def talking(shared: World) -> Iterator[tuple[World, str]]:
     ("ip", "link", "delete", "vxlan-6784"),
     ("ip", "link", "set", "vxlan-6784", "down"),
     ("ip", "link", "set", "vxlan-6784", "nomaster"),
+    ("ip", "link", "set", "weave", "mtu", "1300"),
     ("bridge", "fdb", "flush", "dev", "vxlan-6784"),
     ("ip", "neigh", "flush", "dev", "weave", "nud", "permanent"),
     ("ip", "address", "flush", "dev", "weave"),
 ], ids=" ".join)
-def test_what_somebody_removes_is_put_back(talking: tuple[World, str], harm: tuple[str, ...]) -> None:
+def test_what_somebody_changes_is_put_back(talking: tuple[World, str], harm: tuple[str, ...]) -> None:
     world, there = talking
     before = state_of(world)
     world.inside("h1", *harm)
@@ -50,7 +53,8 @@ def state_of(world: World) -> list[list[str]]:
         ("ip", "-o", "neigh", "show", "dev", "weave", "nud", "permanent"),
         ("ip", "-o", "-4", "address", "show", "dev", "weave"),
         ("bridge", "-o", "link", "show", "dev", "vxlan-6784"),
+        ("ip", "-o", "link", "show", "dev", "weave"),
     )
     seen = [world.lab.execute("h1", *look).stdout for look in looks]
-    return [sorted(text.partition(":")[2] if number in (4, 5) else line for line in text.splitlines())
+    return [sorted(text.partition(":")[2] if number >= ADDRESSES else line for line in text.splitlines())
             for number, text in enumerate(seen)]

@@ -52,6 +52,8 @@ class Ours:
     """Index of the bridge."""
     ports: frozenset[int]
     """Indexes of the devices on it that lead to other hosts."""
+    mtu: int
+    """Of all of them."""
     entries: Entries
 
     @property
@@ -61,7 +63,7 @@ class Ours:
 
 
 def is_route_damage(notice: Reply, ours: Ours) -> bool:
-    """Say whether an rtnetlink notice tells that a device, an address or an entry of ours is gone or switched off."""
+    """Say whether an rtnetlink notice tells that a device, an address or an entry of ours is gone or not as it was."""
     if notice.kind in (RTM_NEWLINK, RTM_DELLINK):
         return _is_link_damage(notice, ours)
     if notice.kind == RTM_DELADDR:
@@ -92,7 +94,8 @@ def _is_link_damage(notice: Reply, ours: Ours) -> bool:
         return False  # of a container, and those come by the hundred: not worth a closer look
     link = read_link(notice.body)
     fallen = link.index in ours.ports and link.master != ours.bridge
-    return notice.kind == RTM_DELLINK or not link.is_up or fallen
+    resized = link.mtu not in (0, ours.mtu)  # 0: that is not said
+    return notice.kind == RTM_DELLINK or not link.is_up or fallen or resized
 
 
 def is_firewall_damage(notice: Reply, tables: Collection[str] = _OUR_TABLES) -> bool:

@@ -88,7 +88,7 @@ class Overlay:
     @property
     def ours(self) -> Ours:
         """Return what is ours: devices by index, and the entries that belong to them."""
-        return Ours(self.bridge, frozenset(self._tunnels.values()), self.table)
+        return Ours(self.bridge, frozenset(self._tunnels.values()), self.mtu, self.table)
 
     def inherited(self) -> dict[IPAddress, list[Endpoint]]:
         """Return the remote endpoints that the kernel has, by underlay address; hosts without any are there too."""

@@ -10,6 +10,7 @@ from weave.netlink.constants import (
     AF_INET,
     IFF_UP,
     IFLA_MASTER,
+    IFLA_MTU,
     NDA_DST,
     NDA_LLADDR,
     NDA_PROTOCOL,
@@ -24,6 +25,7 @@ from weave.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL
 from weave.netlink.nftables import NFNL_SUBSYS_NFTABLES, NFTA_TABLE_NAME
 
 BRIDGE, VXLAN, OTHER = 7, 8, 99
+MTU = 1410
 HELD, RELEASED = Packed(bytes([10, 32, 0, 1])), Packed(bytes([10, 32, 0, 2]))
 PEER, FORMER_PEER = Packed(bytes([192, 0, 2, 1])), Packed(bytes([192, 0, 2, 2]))
 OWNED, FORGOTTEN = Mac(bytes.fromhex("020000000001")), Mac(bytes.fromhex("020000000002"))
@@ -31,8 +33,8 @@ LEARNED, FAILED = 0x02, 0x20
 NFT_MSG_NEWRULE, NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFT_MSG_DELSETELEM = 6, 8, 2, 14
 
 
-def link(kind: int, index: int, flags: int = IFF_UP, master: int = BRIDGE) -> Reply:
-    return Reply(kind, 0, 0, LINK.pack(0, 0, index, flags, 0) + u32(IFLA_MASTER, master))
+def link(kind: int, index: int, flags: int = IFF_UP, master: int = BRIDGE, mtu: int = MTU) -> Reply:
+    return Reply(kind, 0, 0, LINK.pack(0, 0, index, flags, 0) + u32(IFLA_MASTER, master) + u32(IFLA_MTU, mtu))
 
 
 class Entries:
@@ -45,7 +47,7 @@ class Entries:
         return mac == OWNED and vtep in (None, PEER)
 
 
-OURS = Ours(BRIDGE, frozenset({VXLAN}), Entries())
+OURS = Ours(BRIDGE, frozenset({VXLAN}), MTU, Entries())
 
 
 def forward(kind: int, device: int, state: int, mac: Mac = OWNED, vtep: Packed | None = None) -> Reply:
@@ -68,6 +70,8 @@ def firewall(kind: int, table: str, subsystem: int = NFNL_SUBSYS_NFTABLES) -> Re
     (link(RTM_NEWLINK, VXLAN), False), (link(RTM_NEWLINK, VXLAN, flags=0), True),
     (link(RTM_NEWLINK, VXLAN, master=0), True), (link(RTM_NEWLINK, BRIDGE, master=0), False),
     (link(RTM_NEWLINK, OTHER, flags=0), False),
+    (link(RTM_NEWLINK, BRIDGE, mtu=1300), True), (link(RTM_NEWLINK, VXLAN, mtu=1500), True),
+    (link(RTM_NEWLINK, OTHER, mtu=1300), False),
     (Reply(RTM_DELADDR, 0, 0, ADDRESS.pack(AF_INET, 12, 0, 0, BRIDGE)), True),
     (Reply(RTM_DELADDR, 0, 0, ADDRESS.pack(AF_INET, 12, 0, 0, OTHER)), False),
     (forward(RTM_DELNEIGH, VXLAN, NUD_NOARP), True), (forward(RTM_DELNEIGH, VXLAN, NUD_NOARP, vtep=PEER), True),
