@@ -57,13 +57,11 @@ class Author:
 
         Raise `LocalError` for what no other peer would take.
         """
-        _check(key, value)
+        self.check(key, value)
         held = self._channel.held(self._me)
         old = held.entries.get(key) if held else None
         if (old.value if old else None) == value:
             return []
-        if held and value is not None and not held.has_room_for(key, size_of(key, value, SIGNATURE_BYTES)):
-            raise LocalError(f"this peer has {len(held.entries)} entries in {self._channel.name}, it can have no more")
         self._counter += 1
         written = self._put(key, self._counter, value)
         held = self._channel.held(self._me)
@@ -72,6 +70,18 @@ class Author:
         if held.tombstones > max(limits.MIN_TOMBSTONES, live):
             return self.raise_floor()
         return [written]
+
+    def check(self, key: bytes, value: bytes | None) -> None:
+        """Raise `LocalError` for what no other peer would take."""
+        if not 0 < len(key) <= limits.MAX_KEY_BYTES:
+            raise LocalError(f"a key has 1 to {limits.MAX_KEY_BYTES} bytes, this one has {len(key)}")
+        if value is None:
+            return
+        if len(value) > limits.MAX_VALUE_BYTES:
+            raise LocalError(f"a value has up to {limits.MAX_VALUE_BYTES} bytes, this one has {len(value)}")
+        held = self._channel.held(self._me)
+        if held and not held.has_room_for(key, size_of(key, value, SIGNATURE_BYTES)):
+            raise LocalError(f"this peer has {len(held.entries)} entries in {self._channel.name}, it can have no more")
 
     def sweep(self) -> list[Entry]:
         """Let the entries of our earlier lives die."""
@@ -113,10 +123,3 @@ class Author:
         merged = self._channel.put(entry)
         assert merged.is_new, "our own versions only rise"
         return entry
-
-
-def _check(key: bytes, value: bytes | None) -> None:
-    if not 0 < len(key) <= limits.MAX_KEY_BYTES:
-        raise LocalError(f"a key has 1 to {limits.MAX_KEY_BYTES} bytes, this one has {len(key)}")
-    if value is not None and len(value) > limits.MAX_VALUE_BYTES:
-        raise LocalError(f"a value has up to {limits.MAX_VALUE_BYTES} bytes, this one has {len(value)}")

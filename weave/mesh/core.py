@@ -217,6 +217,10 @@ class MeshCore(MeshStatus):
 
     # --- applications ----------------------------------------------------------------------------------------
 
+    def check(self, channel: str, key: bytes, value: bytes | None) -> None:
+        """Raise `LocalError` for what could not be published now."""
+        self._gossip.check(channel, key, value)
+
     def publish(self, channel: str, key: bytes, value: bytes | None, now: float) -> list[Effect]:
         """Set a key of ours in a channel, or withdraw it with None; raise `LocalError` for what cannot be."""
         self._now = now

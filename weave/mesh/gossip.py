@@ -70,6 +70,11 @@ class Gossip:
             raise LocalError(f"there is no gossip channel {name!r}; it should be one of {', '.join(self.replicas)}")
         return replica.channel
 
+    def check(self, name: str, key: bytes, value: bytes | None) -> None:
+        """Raise `LocalError` for what could not be published now."""
+        self.channel(name)
+        self.authors[name].check(key, value)
+
     def publish(self, name: str, key: bytes, value: bytes | None, spread: Spread, now: float) -> list[Change]:
         """Write an entry of our own and queue it; return the rows to store."""
         self.channel(name)

@@ -114,6 +114,10 @@ class MeshService:
             self._apply(self.core.start(trio.current_time()))
             task_status.started()
 
+    def check(self, channel: str, key: bytes, value: bytes | None) -> None:
+        """Raise `LocalError` for what could not be published now."""
+        self.core.check(channel, key, value)
+
     def publish(self, channel: str, key: bytes, value: bytes | None) -> None:
         """Set or (None) withdraw an entry of ours; it is everywhere soon."""
         self._apply(self.core.publish(channel, key, value, trio.current_time()))

@@ -54,6 +54,9 @@ class Datapath:
         self._cables = Cables(config, mtu, netlink, where, self._guard)
         self._exposure = Exposure(config, self._overlay, netlink, where)
         self._watch = Watch(where, lambda: self._overlay.ours)
+        self._came = trio.Event()
+        """Set when a container came for which the bridge does not answer yet."""
+        self._is_tended = False
         self._foreign = self._foreign_changes()
         """Before the tables were last listed."""
         self._counts_asked = False
@@ -200,8 +203,23 @@ class Datapath:
         Once begun it is not cancelled: the caller learns the outcome and undoes it.
         """
         attachment = await self._cables.attach(request, self._overlay.bridge)
-        await self._tell_local_whatever_happens()
+        self._came.set()
+        if not self._is_tended:
+            await self._tell_local_whatever_happens()
         return attachment
+
+    async def tend(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Have the bridge answer for new containers, until cancelled: a moment after `attach`, whose caller waits."""
+        self._is_tended = True
+        task_status.started()
+        try:
+            while True:
+                await self._came.wait()
+                await trio.sleep(limits.NEWCOMERS_GATHER_S)
+                self._came = trio.Event()
+                await self._tell_local_whatever_happens()
+        finally:
+            self._is_tended = False
 
     def decide(self, request: AttachRequest) -> tuple[str, int]:
         """Return the MAC and MTU that a new interface will have; refuse what cannot be."""

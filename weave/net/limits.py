@@ -23,6 +23,8 @@ NFT_DEADLINE_S = 10.0
 """One `nft` run takes 20 ms; beyond this something is stuck."""
 UNDERLAY_CACHE_S = 5.0
 """How long the list of our own underlay addresses is believed; it is asked for at every gossip change."""
+NEWCOMERS_GATHER_S = 0.002
+"""Until the bridge answers ARP for a new container, which it does for itself: whoever attached it is answered first."""
 NOTICES_GATHER_S = 0.05
 """What the kernel tells is read a little later: most of it is of what we are just doing, and that comes first."""
 DAMAGE_SETTLES_S = 0.2

@@ -166,7 +166,7 @@ class Containers:
                            partial(self._plug_in, request, cable, undo if before is None else None))
             attachment = replace(planned, mac=cable[0].mac, mtu=cable[0].mtu, addresses=cable[0].addresses,
                                  left_out=tuple(route.destination for route in cable[0].left_out))
-            if _encode(attachment) != _encode(planned):
+            if (attachment.mac, attachment.mtu, attachment.addresses) != (planned.mac, planned.mtu, planned.addresses):
                 await self._write_down(attachment, names)
             self._naming.spread(names)
             self._announcer.announce(_endpoint(attachment))

@@ -52,7 +52,12 @@ def encode_endpoint(endpoint: Endpoint) -> tuple[bytes, bytes]:
     }
     if endpoint.labels:
         body["l"] = dict(sorted(endpoint.labels.items()))
-    return bytes.fromhex(endpoint.mac.replace(":", "")), pack(body)
+    return key_of(endpoint.mac), pack(body)
+
+
+def key_of(mac: str) -> bytes:
+    """Return the key of the entry of an endpoint."""
+    return bytes.fromhex(mac.replace(":", ""))
 
 
 def decode_endpoint(owner: PeerName, key: bytes, value: bytes) -> Endpoint:

@@ -262,6 +262,7 @@ class Parts:
         if self.dns is not None:
             await nursery.start(self.dns.run)
         await nursery.start(self.mesh.run)
+        await nursery.start(self.announcer.run)
         targets = [*self._settings.peers, *self._state.targets]
         self.mesh.connect(targets)
         if self.ipam is not None and not targets:
@@ -269,6 +270,7 @@ class Parts:
         self._listen_for_names()
         await self.naming.recover()
         await self.exposure.recover()
+        await nursery.start(self.datapath.tend)
         await self.containers.recover()
         await self.leases.recover()
         self._peers_changed()

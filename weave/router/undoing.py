@@ -16,7 +16,10 @@ UNDO_DEADLINE_S = 10.0
 
 
 async def together(*jobs: Callable[[], Awaitable[object]]) -> None:
-    """Run jobs at once, all of them to their end; then raise the first failure, alone."""
+    """Run jobs at once, all of them to their end; then raise the first failure, alone.
+
+    The last one may keep the processor for a while: it begins when the others have handed on what others do for them.
+    """
     ended: list[outcome.Value[object] | outcome.Error] = []
 
     async def run(job: Callable[[], Awaitable[object]]) -> None:
@@ -26,6 +29,7 @@ async def together(*jobs: Callable[[], Awaitable[object]]) -> None:
     async with trio.open_nursery() as nursery:
         for job in others:
             nursery.start_soon(run, job)
+        await trio.lowlevel.checkpoint()
         await run(last)
     for end in ended:
         end.unwrap()
