@@ -112,8 +112,12 @@ class Process:
             self._attend(dict(ready), now)
 
     def _look_out(self) -> list[tuple[int, int]]:
-        """Return what comes while an answer is expected, without going to sleep; others may have the processor."""
+        """Return what comes while an answer is expected, without going to sleep; others may have the processor.
+
+        The answer takes longer than going its way once, so that it finds that in the processor's caches.
+        """
         clock, wait, until = time.monotonic, self._poll.poll, self._expectation.until
+        self._rehearse(clock())
         while not (ready := wait(0)) and clock() < until:
             os.sched_yield()
         return ready
