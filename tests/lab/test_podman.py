@@ -109,7 +109,8 @@ def test_a_container_gets_address_and_name_and_leaves_nothing(podman: Podman) ->
             assert address in podman.run("exec", "web", "nslookup", "web.weave.local")
         hosts.wait("h1", lambda seen: not any(f"{address}/12" in row["Addresses"] for row in seen["Endpoints"]),
                    "endpoint of a container that is gone")
-        hosts.until(lambda: json.dumps(hosts.lab.client("h1").value("GET", "ip")),  # it is freed after the cable is gone
+        # it is freed after the cable is gone
+        hosts.until(lambda: json.dumps(hosts.lab.client("h1").value("GET", "ip")),
                     lambda owned: f'"{address}/' not in owned, "address of a container that is gone")
 
 
