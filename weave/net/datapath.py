@@ -203,8 +203,9 @@ class Datapath:
         Once begun it is not cancelled: the caller learns the outcome and undoes it.
         """
         attachment = await self._cables.attach(request, self._overlay.bridge)
-        self._came.set()
-        if not self._is_tended:
+        if self._is_tended:
+            self._came.set()
+        else:
             await self._tell_local_whatever_happens()
         return attachment
 

@@ -49,6 +49,16 @@ async def running(*services: MeshService) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def linked() -> AsyncIterator[tuple[MeshService, MeshService]]:
+    """Run two services, `a` and `b`, that are connected."""
+    a, b = make_service("a"), make_service("b")
+    async with running(a, b):
+        b.connect([address_of(a)])
+        await until(lambda: connected_to(a) == {"b"} and connected_to(b) == {"a"})
+        yield a, b
+
+
 async def until(holds: Callable[[], object], deadline_s: float = 10.0) -> None:
     with trio.fail_after(deadline_s):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 import trio
 
-from tests.unit.mesh_shell.mesh import address_of, connected_to, free_port, make_service, run, running, until
+from tests.unit.mesh_shell.mesh import address_of, connected_to, free_port, linked, make_service, run, running, until
 from weave.errors import EnvironmentFailure
 from weave.mesh import limits
 from weave.mesh import service as service_module
@@ -33,10 +33,7 @@ def test_three_peers_find_each_other_from_one_address_and_gossip():
 
 def test_each_end_hears_at_which_address_it_is_seen():
     async def scene():
-        a, b = make_service("a"), make_service("b")
-        async with running(a, b):
-            b.connect([address_of(a)])
-            await until(lambda: connected_to(a) == {"b"} and connected_to(b) == {"a"})
+        async with linked() as (a, b):
             for service in (a, b):
                 [view] = service.core.connections()
                 assert view.features[SEES_US] == bytes([127, 0, 0, 1])
@@ -46,10 +43,7 @@ def test_each_end_hears_at_which_address_it_is_seen():
 
 def test_kernels_look_after_a_connection():
     async def scene():
-        a, b = make_service("a"), make_service("b")
-        async with running(a, b):
-            b.connect([address_of(a)])
-            await until(lambda: connected_to(a) == {"b"} and connected_to(b) == {"a"})
+        async with linked() as (a, b):
             for service in (a, b):
                 [view] = service.core.connections()
                 kept = service.link(view.conn).stream
@@ -61,10 +55,7 @@ def test_kernels_look_after_a_connection():
 
 def test_silence_of_a_host_is_that_of_its_kernel():
     async def scene():
-        a, b = make_service("a"), make_service("b")
-        async with running(a, b):
-            b.connect([address_of(a)])
-            await until(lambda: connected_to(a) == {"b"} and connected_to(b) == {"a"})
+        async with linked() as (a, b):
             [view] = a.core.connections()
             link = a.link(view.conn)
             await until(lambda: link.silence_s() > 0.1)
