@@ -171,6 +171,14 @@ ANSWER_S = 0.0005
 """How long we stay awake for what usually follows such a frame."""
 ANSWERS = 4
 """So many must have come as soon, and as many more allow for that many that do not."""
+BEATS = 4
+"""So many frames must have come at regular times, and as many more allow for that many that do not."""
+EARLY_S = 0.0002
+"""What waking up and walking the way takes before a frame may come."""
+LATE_S = 0.0001
+AHEAD_SHARE = 0.125
+"""Of the time between two frames: more is not spent on waiting awake for the next."""
+AHEAD_MOST_S = 0.001
 RESTART_S = 0.1
 RESTART_MOST_S = 5.0
 HELLO_DEADLINE_S = 5.0

@@ -4,7 +4,7 @@
     UDP ──→ Inlet  ──→ TAP        frames of theirs
     unix socket ⇄ Station         what the router wants; how the ways are
 
-Waits in `poll` for whichever comes first, or for the core's deadline. Nothing in here may block.
+Waits in `epoll` for whichever comes first, or for the core's deadline. Nothing in here may block.
 """
 
 import logging
@@ -36,11 +36,14 @@ from weave.net.sleeve.outlet import Outlet
 from weave.net.sleeve.station import Station
 from weave.net.sleeve.udp import Sockets
 from weave.net.sleeve.warmth import Warmth
+from weave.net.sleeve.ways import FAR
 from weave.noise.keys import KeyPair
 
 log = logging.getLogger("weave.sleeve")
 
 _LONGEST_SLEEP_S = 30.0
+_WALK_S = 0.001
+"""Between two walks for warmth."""
 _FLUSH_S = 0.01
 """Until more is said to a router that does not listen."""
 
@@ -53,7 +56,7 @@ class Process:
         self._station = Station(socket, self._hello)
         self._sockets = Sockets(listen, port)
         self._tap, self._takes_large_udp = tap.attach(device)
-        self._poll = select.poll()
+        self._poll = select.epoll()
         self._warmth = Warmth()
         self._expectation = Expectation()
         self._core: SleeveCore | None = None
@@ -68,21 +71,33 @@ class Process:
         """When routers are attended to next, even if they say nothing."""
         self._alone_since = time.monotonic()
         self._running = True
-        self._poll.register(self._station.fileno(), select.POLLIN)
+        self._poll.register(self._station.fileno(), select.EPOLLIN)
 
     def run(self) -> None:
         """Serve until told to end, or until no router came for a long time."""
-        clock, wait, warmth = time.monotonic, self._poll.poll, self._warmth
+        clock, expectation = time.monotonic, self._expectation
         while self._running:
             now = clock()
-            ready = self._look_out() if now < self._expectation.until else []
-            if not ready:
-                ready = wait(1 if warmth.is_wanted(now) else self._timeout_ms(now))
+            if now >= expectation.opens_at:
+                expectation.open()
+            ready = self._look_out() if now < expectation.until else self._sleep(now)
             now = clock()
             self._turn(ready, now)
-            if not ready and warmth.is_wanted(now):
+            if not ready and self._keeps_warm(now):
                 self._rehearse(now)
         self._close()
+
+    def _sleep(self, now: float) -> list[tuple[int, int]]:
+        """Return what comes, or nothing once there is something else to do."""
+        due, opens_at = self._due(), self._expectation.opens_at
+        if opens_at < due:
+            select.select([self._poll], [], [], max(0.0, opens_at - now))  # unlike the other, it knows microseconds
+            return self._poll.poll(0)
+        return self._poll.poll(_WALK_S if self._keeps_warm(now) else max(0.0, due - now))
+
+    def _keeps_warm(self, now: float) -> bool:
+        """Say whether a frame is about to come and it is not known when."""
+        return self._warmth.is_wanted(now) and self._expectation.opens_at == FAR
 
     def _turn(self, ready: list[tuple[int, int]], now: float) -> None:
         """Do what is to be done, frames first."""
@@ -98,6 +113,9 @@ class Process:
             if ready:
                 # what we deliver is often answered at once: that answer is here already
                 outlet.pump(now)
+                # whom we woke on this processor goes before our bookkeeping; and the longer others send before we look
+                # again, the more of what they send goes by one unit
+                os.sched_yield()
                 self._warmth.came(ready[0][0], now)
                 self._expectation.came(ready[0][0], now)
             if core.deadline() <= now:
@@ -112,24 +130,24 @@ class Process:
             self._attend(dict(ready), now)
 
     def _look_out(self) -> list[tuple[int, int]]:
-        """Return what comes while an answer is expected, without going to sleep; others may have the processor.
+        """Return what comes while a frame is expected, without going to sleep.
 
-        The answer takes longer than going its way once, so that it finds that in the processor's caches.
+        Others may have the processor meanwhile, whoever answers among them, and at once. If there is time left we go
+        the way of a frame, so that it finds that in the processor's caches.
         """
         clock, wait, until = time.monotonic, self._poll.poll, self._expectation.until
-        self._rehearse(clock())
-        while not (ready := wait(0)) and clock() < until:
-            os.sched_yield()
+        os.sched_yield()
+        if not (ready := wait(0)):
+            self._rehearse(clock())
+            while not (ready := wait(0)) and clock() < until:
+                os.sched_yield()
         return ready
 
     # -- frames -------------------------------------------------------------------------------------------------
 
     def _rehearse(self, now: float) -> None:
-        """Go the way of a frame while there is none; one that has come just now does not wait for that."""
+        """Go the way of a frame while there is none."""
         assert self._outlet is not None, "no frame came before it was made"
-        for inlet in self._inlets.values():
-            inlet.pump(now)
-        self._outlet.pump(now)
         for inlet in self._inlets.values():
             self._warmth.walk(self._outlet, inlet, now)
 
@@ -152,13 +170,14 @@ class Process:
                     log.info("way to a peer", extra=fields(peer=peer, event=event, address=address))
                     self._news = True
 
-    def _timeout_ms(self, now: float) -> int:
+    def _due(self) -> float:
+        """Return when there is something to do even if nothing comes."""
         due = self._attend_at
         if self._core is not None:
             due = min(due, self._core.deadline())
             for inlet in self._inlets.values():
                 due = min(due, inlet.held_until)
-        return int((due - now) * 1000) + 1 if due > now else 0
+        return due
 
     # -- routers ------------------------------------------------------------------------------------------------
 
@@ -174,11 +193,10 @@ class Process:
         if self._station.fileno() in ready:
             descriptor = self._station.accept()
             if descriptor is not None:
-                self._poll.register(descriptor, select.POLLIN)
+                self._poll.register(descriptor, select.EPOLLIN)
         for descriptor in [known for known in self._station.callers if known in ready]:
             messages = self._station.read(descriptor)
             if messages is None:
-                self._poll.unregister(descriptor)
                 self._alone_since = now
                 continue
             for message in messages:
@@ -217,7 +235,7 @@ class Process:
             return
         self._static = static
         for descriptor in (self._tap, *self._udp()):  # before there are keys nobody reads what comes
-            self._poll.register(descriptor, select.POLLIN)
+            self._poll.register(descriptor, select.EPOLLIN)
         core = self._core = SleeveCore(KeyPair.from_private(static), psks, os.urandom, self._most)
         outlet = self._outlet = Outlet(core, self._sockets, self._tap)
         outlet.macs = self._macs
@@ -236,8 +254,7 @@ class Process:
         if not self._news and now - self._told_at < limits.STATUS_INTERVAL_S:
             return
         self._news, self._told_at = False, now
-        for descriptor in self._station.tell(Status(tuple(self._core.statuses()), self._counters())):
-            self._poll.unregister(descriptor)
+        if self._station.tell(Status(tuple(self._core.statuses()), self._counters())):
             self._alone_since = now
 
     def _counters(self) -> dict[str, int]:
