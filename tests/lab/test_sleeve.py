@@ -9,6 +9,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import pytest
 from tests.lab.world import LAB, SECRET, World, fresh, names_of
 from weave.lab import kernel, probes
 from weave.lab.names import SWITCH, namespace
+from weave.net.sleeve.messages import Keys, Reader, Status, frame
 
 pytestmark = LAB
 
@@ -253,21 +255,45 @@ def test_garbage_on_the_port_harms_nobody(net: World) -> None:
     assert sum(outages) < 1.0
 
 
-def test_a_sleeve_that_no_router_told_its_keys_costs_nothing(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "weave.net.sleeve.main", "--socket", str(tmp_path / "s"), "--device", "weave-sleeve",
+@contextmanager
+def lone_sleeve(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Have a sleeve in a network namespace of its own, and the socket where it waits for a router."""
+    path = tmp_path / "s"
+    words = [sys.executable, "-m", "weave.net.sleeve.main", "--socket", str(path), "--device", "weave-sleeve",
              "--port", "6783", "--most", "1472"]
     with subprocess.Popen(["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *words]) as process:
         try:
-            inside = ["nsenter", "--net", f"--target={process.pid}"]
-            probes.wait_for((tmp_path / "s").exists, bool, "the sleeve does not listen", 20.0)
-            subprocess.run([*inside, "ip", "link", "set", "weave-sleeve", "up"], check=True)
-            subprocess.run([*inside, sys.executable, "-ISc", "import socket; socket.socket(socket.AF_INET, "
-                            "socket.SOCK_DGRAM).sendto(b'hello', ('127.0.0.1', 6783))"], check=True)
-            before = processor_ticks(process.pid)
-            time.sleep(1.0)
-            assert processor_ticks(process.pid) - before < 5
+            probes.wait_for(path.exists, bool, "the sleeve does not listen", 20.0)
+            yield process, path
         finally:
             process.terminate()
+
+
+def test_a_sleeve_that_no_router_told_its_keys_costs_nothing(tmp_path: Path) -> None:
+    with lone_sleeve(tmp_path) as (process, _):
+        inside = ["nsenter", "--net", f"--target={process.pid}"]
+        subprocess.run([*inside, "ip", "link", "set", "weave-sleeve", "up"], check=True)
+        subprocess.run([*inside, sys.executable, "-ISc", "import socket; socket.socket(socket.AF_INET, "
+                        "socket.SOCK_DGRAM).sendto(b'hello', ('127.0.0.1', 6783))"], check=True)
+        before = processor_ticks(process.pid)
+        time.sleep(1.0)
+        assert processor_ticks(process.pid) - before < 5
+
+
+def test_a_router_with_another_identity_is_served_too(tmp_path: Path) -> None:
+    """Its state may have been removed while the sleeve went on."""
+    with lone_sleeve(tmp_path) as (process, path):
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as router:
+                router.settimeout(20.0)
+                router.connect(str(path))
+                router.sendall(frame(Keys(os.urandom(32), (os.urandom(32),))))
+                reader, said = Reader(), []
+                while not any(isinstance(message, Status) for message in said):
+                    data = router.recv(65536)
+                    assert data, "the sleeve hung up"
+                    said += reader.feed(data)
+        assert process.poll() is None
 
 
 def processor_ticks(pid: int) -> int:

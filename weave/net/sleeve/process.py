@@ -102,22 +102,24 @@ class Process:
     def _turn(self, ready: list[tuple[int, int]], now: float) -> None:
         """Do what is to be done, frames first."""
         core, outlet = self._core, self._outlet
-        has_news = now >= self._attend_at
+        has_news, side = now >= self._attend_at, None
         for descriptor, _ in ready:
             inlet = self._inlets.get(descriptor)
             if inlet is not None:
                 inlet.pump(now)
             elif descriptor != self._tap:
                 has_news = True
+                continue
+            side = descriptor
         if core is not None and outlet is not None:
-            if ready:
+            if side is not None:
                 # what we deliver is often answered at once: that answer is here already
                 outlet.pump(now)
                 # whom we woke on this processor goes before our bookkeeping; and the longer others send before we look
                 # again, the more of what they send goes by one unit
                 os.sched_yield()
-                self._warmth.came(ready[0][0], now)
-                self._expectation.came(ready[0][0], now)
+                self._warmth.came(side, now)
+                self._expectation.came(side, now)
             if core.deadline() <= now:
                 core.tick(now)
                 self._release(core, now)
@@ -233,9 +235,10 @@ class Process:
         if self._core is not None and static == self._static:
             self._core.set_psks(psks)
             return
+        if self._core is None:  # before there are keys nobody reads what comes
+            for descriptor in (self._tap, *self._udp()):
+                self._poll.register(descriptor, select.EPOLLIN)
         self._static = static
-        for descriptor in (self._tap, *self._udp()):  # before there are keys nobody reads what comes
-            self._poll.register(descriptor, select.EPOLLIN)
         core = self._core = SleeveCore(KeyPair.from_private(static), psks, os.urandom, self._most)
         outlet = self._outlet = Outlet(core, self._sockets, self._tap)
         outlet.macs = self._macs
