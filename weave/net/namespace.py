@@ -98,7 +98,11 @@ async def run_there_async(descriptor: int | None, job: Callable[[ExitStack], T])
             results.append(outcome.capture(_enter_and_run, descriptor, partial(job, later)))
             token.run_sync_soon(done.set)
 
-    _thread.start_new_thread(body, ())  # a Thread would have us wait until it has begun
+    try:
+        _thread.start_new_thread(body, ())  # a Thread would have us wait until it has begun
+    except RuntimeError as exc:
+        raise EnvironmentFailure("cannot start a thread: the process has as many as it may; raise `ulimit -u` or the "
+                                 "service's TasksMax (pids.max of its control group)") from exc
     with trio.CancelScope(shield=True):
         await done.wait()
     return results[0].unwrap()
@@ -115,7 +119,10 @@ def visit(descriptor: int, home: int, job: Callable[[ExitStack], T]) -> T:
         return _enter_and_run(descriptor, partial(job, later))
     finally:
         _return(home)
-        _thread.start_new_thread(later.close, ())
+        try:
+            _thread.start_new_thread(later.close, ())
+        except RuntimeError:  # no thread is left; late is better than never
+            later.close()
 
 
 def _on_own_thread(job: Callable[[], T]) -> T:

@@ -4,11 +4,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Never
 
 import pytest
+import trio
 
-from weave.errors import LocalError
-from weave.net.namespace import OWN, identity, new_namespace, open_namespace, visit
+from weave.errors import EnvironmentFailure, LocalError
+from weave.net.namespace import OWN, identity, new_namespace, open_namespace, run_there_async, visit
 
 CLOSED_WITHIN_S = 10
 
@@ -62,3 +64,31 @@ def test_what_is_no_namespace_is_refused_before_anything_moves(home: int) -> Non
     with pytest.raises(Exception, match="cannot enter a network namespace"):
         visit(0, home, lambda _: None)
     assert identity(None) == before
+
+
+@pytest.fixture
+def no_thread_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Never:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("weave.net.namespace._thread.start_new_thread", refuse)
+
+
+@pytest.mark.usefixtures("no_thread_left")
+def test_without_a_thread_left_a_job_is_done_and_cleaned_up_all_the_same(there: int, home: int) -> None:
+    cleaned: list[tuple[int, int]] = []
+
+    def job(later: ExitStack) -> str:
+        later.callback(lambda: cleaned.append(identity(None)))
+        return "done"
+
+    assert visit(there, home, job) == "done"
+    assert cleaned == [identity(None)]
+
+
+@pytest.mark.usefixtures("no_thread_left")
+def test_a_job_that_needs_a_thread_says_that_there_is_none(there: int) -> None:
+    ran: list[object] = []
+    with pytest.raises(EnvironmentFailure, match="cannot start a thread"):
+        trio.run(run_there_async, there, ran.append)
+    assert not ran
