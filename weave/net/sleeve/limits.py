@@ -176,9 +176,11 @@ BEATS = 4
 EARLY_S = 0.0002
 """What waking up and walking the way takes before a frame may come."""
 LATE_S = 0.0001
+"""Over and above what frames came late lately."""
 AHEAD_SHARE = 0.125
 """Of the time between two frames: more is not spent on waiting awake for the next."""
 AHEAD_MOST_S = 0.001
+"""Nor more than this at a time, however rare they are."""
 RESTART_S = 0.1
 RESTART_MOST_S = 5.0
 HELLO_DEADLINE_S = 5.0

@@ -257,7 +257,7 @@ class Process:
         if not self._news and now - self._told_at < limits.STATUS_INTERVAL_S:
             return
         self._news, self._told_at = False, now
-        if self._station.tell(Status(tuple(self._core.statuses()), self._counters())):
+        if not self._station.tell(Status(tuple(self._core.statuses()), self._counters())):
             self._alone_since = now
 
     def _counters(self) -> dict[str, int]:
@@ -274,6 +274,7 @@ class Process:
         return [sock.fileno() for sock in self._sockets.by_family.values()]
 
     def _close(self) -> None:
+        self._poll.close()
         self._station.close()
         self._sockets.close()
         os.close(self._tap)

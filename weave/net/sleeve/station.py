@@ -88,16 +88,15 @@ class Station:
         self._drop(descriptor)
         return None
 
-    def tell(self, message: Message) -> list[int]:
-        """Tell every router; return the descriptors of those that were lost over it."""
+    def tell(self, message: Message) -> bool:
+        """Tell every router; say whether none was lost over it."""
         data = frame(message)
-        gone = []
+        before = len(self.callers)
         for descriptor, caller in list(self.callers.items()):
             caller.unsent += data
             if not self._flush(caller) or len(caller.unsent) > _MAX_UNSENT:
                 self._drop(descriptor)
-                gone.append(descriptor)
-        return gone
+        return len(self.callers) == before
 
     @property
     def has_unsent(self) -> bool:
