@@ -98,11 +98,8 @@ async def run_there_async(descriptor: int | None, job: Callable[[ExitStack], T])
             results.append(outcome.capture(_enter_and_run, descriptor, partial(job, later)))
             token.run_sync_soon(done.set)
 
-    try:
+    with _needing_a_thread():
         _thread.start_new_thread(body, ())  # a Thread would have us wait until it has begun
-    except RuntimeError as exc:
-        raise EnvironmentFailure("cannot start a thread: the process has as many as it may; raise `ulimit -u` or the "
-                                 "service's TasksMax (pids.max of its control group)") from exc
     with trio.CancelScope(shield=True):
         await done.wait()
     return results[0].unwrap()
@@ -128,9 +125,19 @@ def visit(descriptor: int, home: int, job: Callable[[ExitStack], T]) -> T:
 def _on_own_thread(job: Callable[[], T]) -> T:
     results: list[outcome.Value[T] | outcome.Error] = []
     thread = threading.Thread(target=lambda: results.append(outcome.capture(job)), name="namespace job", daemon=True)
-    thread.start()
+    with _needing_a_thread():
+        thread.start()
     thread.join()
     return results[0].unwrap()
+
+
+@contextmanager
+def _needing_a_thread() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as exc:
+        raise EnvironmentFailure("cannot start a thread: the process has as many as it may; raise `ulimit -u` or the "
+                                 "service's TasksMax (pids.max of its control group)") from exc
 
 
 def _enter_and_run(descriptor: int | None, job: Callable[[], T]) -> T:

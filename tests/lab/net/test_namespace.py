@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from weave.errors import EnvironmentFailure, LocalError
-from weave.net.namespace import OWN, identity, new_namespace, open_namespace, run_there_async, visit
+from weave.net.namespace import OWN, identity, new_namespace, open_namespace, run_there, run_there_async, visit
 
 CLOSED_WITHIN_S = 10
 
@@ -67,11 +67,15 @@ def test_what_is_no_namespace_is_refused_before_anything_moves(home: int) -> Non
 
 
 @pytest.fixture
-def no_thread_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_thread_left(there: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no thread be started from now on; making the namespace took one."""
+    assert there > 0
+
     def refuse(*_: object) -> Never:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("weave.net.namespace._thread.start_new_thread", refuse)
+    monkeypatch.setattr("threading.Thread.start", refuse)
 
 
 @pytest.mark.usefixtures("no_thread_left")
@@ -91,4 +95,6 @@ def test_a_job_that_needs_a_thread_says_that_there_is_none(there: int) -> None:
     ran: list[object] = []
     with pytest.raises(EnvironmentFailure, match="cannot start a thread"):
         trio.run(run_there_async, there, ran.append)
+    with pytest.raises(EnvironmentFailure, match="cannot start a thread"):
+        run_there(there, lambda: ran.append(there))
     assert not ran

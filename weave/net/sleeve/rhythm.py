@@ -30,11 +30,10 @@ class Rhythm:
 
     def came(self, now: float) -> None:
         """Note that a frame came."""
-        error = now - self._due
-        missed = max(0, round(error / self._period)) if self._period else 0
+        missed = max(0, round((now - self._due) / self._period)) if self._period else 0
         self._due += missed * self._period
         self._score = max(self._score - missed, 0)
-        error -= missed * self._period
+        error = now - self._due
         if abs(error) <= self._period * _TOLERANCE and (self._score or not missed):
             self._score = min(self._score + 1, 2 * limits.BEATS)
             self._jitter += (abs(error) - self._jitter) * _JITTER_GAIN
