@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from tests.lab.world import Box, World, world
@@ -91,10 +91,16 @@ def crowd(net: World, endpoints: int) -> Iterator[Callable[[], None]]:
 
 def cleared(net: World, host: str, before: Look) -> None:
     """Wait until a host has what it had before, and nothing else."""
-    with suppress(EnvironmentFailure):
-        net.until(lambda: different(before, look(net, host)), lambda seen: not seen, "something is left", LEFT_S)
-    left = different(before, look(net, host))
-    assert not left, f"{host} differs, before and after: {left}"
+    left: dict[str, tuple[object, object]] = {}
+
+    def compare() -> bool:
+        nonlocal left
+        left = different(before, look(net, host))
+        return not left
+    try:
+        net.until(compare, bool, "something is left", LEFT_S)
+    except EnvironmentFailure as exc:
+        raise AssertionError(f"{host}: {exc}; before and after: {left}") from exc
 
 
 def turn(net: World, boxes: list[Box], cycles: int) -> None:
