@@ -16,11 +16,28 @@ MAX_VALUE_CHARACTERS = 253
 """The name of a pod; Kubernetes itself lets the value of a label have 63."""
 MAX_LABELS_CHARACTERS = 8192
 """Of all keys and values of one container: its entry in gossip goes to every peer."""
+POD_NAMESPACE = "io.kubernetes.pod.namespace"
+POD_NAME = "io.kubernetes.pod.name"
+"""What the CNI plugin notes of a pod; the kubelet calls it so for container runtimes."""
+NAMESPACE = "weave.local/namespace"
+"""Where a container that Kubernetes does not know belongs."""
+DEFAULT_NAMESPACE = "default"
 _PREFIX = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 _MAX_NAME_CHARACTERS = 63
 
 Labels = Mapping[str, str]
+
+
+def pod_of(labels: Labels) -> tuple[str, str] | None:
+    """Return namespace and name of the pod that a container belongs to; None for what Kubernetes does not know."""
+    namespace, name = labels.get(POD_NAMESPACE), labels.get(POD_NAME)
+    return (namespace, name) if namespace and name else None
+
+
+def namespaced(labels: Labels, container: str) -> tuple[str, str]:
+    """Return namespace and name of a container where every container is a pod."""
+    return pod_of(labels) or (labels.get(NAMESPACE) or DEFAULT_NAMESPACE, container)
 
 
 def check_labels(labels: Labels) -> dict[str, str]:

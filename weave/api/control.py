@@ -14,6 +14,7 @@ from typing import Protocol
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.report import EndpointReport, Report
 from weave.api.samples import Figure
+from weave.api.trace import TraceReport
 from weave.api.wishes import DEFAULT_WISH, Wish
 
 DEFAULT_INTERFACE = "ethwe"
@@ -96,6 +97,9 @@ class Control(Protocol):
 
     def figures(self) -> Sequence[Figure]:
         """Return counters and gauges that the report does not have."""
+
+    async def trace(self, source: str, destination: str) -> TraceReport:
+        """Return what becomes of a packet between two ends: addresses, hosts, pods, containers or names."""
 
     # Mesh
 

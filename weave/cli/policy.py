@@ -4,7 +4,6 @@ What is asked about is what the running `weave-npc` of this host holds, or manif
 Nothing here changes anything.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -12,21 +11,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from weave.api.client import Client
 from weave.cli.common import print_json, printing
-from weave.errors import LocalError, RemoteError
+from weave.cli.npc import ask, npc_option, running
+from weave.errors import LocalError
 
 if TYPE_CHECKING:
     from weave.npc.evaluator import Connection
     from weave.npc.model import Cluster
 
-DEFAULT_NPC_SOCKET = "/run/weave/npc.sock"
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
 @click.group(epilog="Example: weave policy trace shop/web shop/db tcp/5432")
-@click.option("--npc-socket", metavar="PATH", envvar="WEAVE_NPC_SOCKET", default=DEFAULT_NPC_SOCKET,
-              help=f"Where weave-npc listens (WEAVE_NPC_SOCKET; {DEFAULT_NPC_SOCKET}).")
+@npc_option
 @click.pass_context
 def policy(ctx: click.Context, npc_socket: str) -> None:
     """Explain and try out network policy."""
@@ -40,7 +37,7 @@ def asking(function: Callable[..., None]) -> Callable[..., None]:
                   help="Ask about the manifests in DIR instead of what weave-npc holds.")
     @wraps(function)
     def command(*args: object, policy_dir: Path | None, **options: object) -> None:
-        function(*args, cluster=_running() if policy_dir is None else _in_directory(policy_dir),
+        function(*args, cluster=running(_socket()) if policy_dir is None else _in_directory(policy_dir),
                  kernel=policy_dir is None, **options)
 
     return command
@@ -118,7 +115,7 @@ def diff(files: Sequence[Path], replace: bool, cluster: "Cluster", kernel: bool,
 @printing
 def status(as_json: bool) -> None:
     """Tell how the policy controller is doing, and what it did not understand."""
-    told = _ask("status")
+    told = ask(_socket(), "status")
     if as_json:
         print_json(told)
         return
@@ -140,26 +137,10 @@ def _short(value: object) -> str:
 
 # Where it comes from
 
-def _ask(*words: str, **query: str) -> dict[str, object]:
-    """Return what the running controller answers."""
-    path = click.get_current_context().meta["npc_socket"]
-    if not os.path.exists(path):
-        raise LocalError(f"no weave-npc listens at {path}: start it, or name a directory of manifests with "
-                         "--policy-dir")
-    answer = Client(path).value("GET", "policy", *words, query=query)
-    if not isinstance(answer, dict):
-        raise RemoteError(f"weave-npc at {path} answers something that this command does not understand; are both of "
-                          "one version?")
-    return answer
-
-
-def _running() -> "Cluster":
-    from weave.npc.manifest import gather, parse
-
-    manifests = _ask("state").get("manifests")
-    if not isinstance(manifests, list):
-        raise RemoteError("weave-npc tells no manifests; are it and this command of one version?")
-    return gather([parse(manifest) for manifest in manifests])
+def _socket() -> str:
+    """Return where the controller listens, as the group was told."""
+    path: str = click.get_current_context().meta["npc_socket"]
+    return path
 
 
 def _in_directory(directory: Path) -> "Cluster":
@@ -219,7 +200,7 @@ def _loaded(connection: "Connection") -> dict[str, object] | None:
     if source is None or destination is None:
         return None
     port = {} if connection.protocol is None else {"proto": connection.protocol.value, "port": str(connection.port)}
-    return _ask("kernel", src=str(source), dst=str(destination), **port)
+    return ask(_socket(), "kernel", src=str(source), dst=str(destination), **port)
 
 
 def _kernel_words(loaded: dict[str, object] | None) -> list[str]:

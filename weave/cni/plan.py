@@ -16,11 +16,12 @@ from weave.cni.netconf import NetConf, Wanted, parse_wanted
 from weave.cni.reading import invalid
 from weave.cni.request import Call
 from weave.cni.result import Result, Route, has_default_route
+from weave.labels import POD_NAME, POD_NAMESPACE
 
 EVERYWHERE: Mapping[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 POD_LABELS = {
-    "K8S_POD_NAMESPACE": "io.kubernetes.pod.namespace",
-    "K8S_POD_NAME": "io.kubernetes.pod.name",
+    "K8S_POD_NAMESPACE": POD_NAMESPACE,
+    "K8S_POD_NAME": POD_NAME,
     "K8S_POD_UID": "io.kubernetes.pod.uid",
 }
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Mac,
         Remote,
         Route,
+        WayState,
     )
     from weave.net.mtu import SegmentMtu, read_claim
     from weave.net.shaping import Limit
@@ -56,8 +57,8 @@ __all__ = [
     "INNER_NETWORK", "MIN_MTU", "MIN_MTU_V6", "AttachRequest", "Attachment", "BridgeState", "Claim", "Counterpart",
     "CryptConfig", "Datapath", "DatapathConfig", "Endpoint", "InsideState", "KernelAbility", "Key", "Keys", "Limit",
     "Mac", "Membership", "PeerConfig", "PeerStatus", "Receivers", "Remote", "Route", "SecureLink", "SecureLinks",
-    "SegmentMtu", "SleeveClient", "SleeveConfig", "TunnelQuality", "VxlanProver", "VxlanWay", "Way", "end_sleeve",
-    "features_of", "has_tap", "inner_address", "is_pruned", "probe_kernel", "read_claim", "read_features",
+    "SegmentMtu", "SleeveClient", "SleeveConfig", "TunnelQuality", "VxlanProver", "VxlanWay", "Way", "WayState",
+    "end_sleeve", "features_of", "has_tap", "inner_address", "is_pruned", "probe_kernel", "read_claim", "read_features",
     "sleeve_psk", "wipe_links",
 ]
 

@@ -22,7 +22,17 @@ from weave.net import admission, devices, host, limits, naming, nft, sysctl
 from weave.net.cables import Cables
 from weave.net.exposure import Exposure
 from weave.net.groups import Membership, Receivers
-from weave.net.model import Attachment, AttachRequest, BridgeState, DatapathConfig, Endpoint, InsideState, Mac, Remote
+from weave.net.model import (
+    Attachment,
+    AttachRequest,
+    BridgeState,
+    DatapathConfig,
+    Endpoint,
+    InsideState,
+    Mac,
+    Remote,
+    WayState,
+)
 from weave.net.namespace import run_there
 from weave.net.overlay import Overlay
 from weave.net.plan import Local
@@ -298,6 +308,10 @@ class Datapath:
         await self._overlay.wipe()
 
     # Looking
+
+    def way_to(self, address: IPAddress, mac: str) -> WayState:
+        """Return where the kernel sends what is for an address, and for the MAC behind which it is."""
+        return self._overlay.way_to(address, mac)
 
     def bridge_state(self) -> BridgeState:
         """Return the bridge as the kernel has it."""

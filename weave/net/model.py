@@ -137,6 +137,18 @@ class InsideState:
 
 
 @dataclass(frozen=True, slots=True)
+class WayState:
+    """Where the kernel sends what is for an interface of the segment."""
+
+    neighbour: str | None
+    """The MAC that this host itself answers ARP or ND with; None: it asks the wire."""
+    device: str | None
+    """The device that leads to other hosts by which frames for the MAC leave; None: by none in particular."""
+    vtep: IPAddress | None
+    """The host that a VXLAN device sends them to; None: to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeState:
     """The bridge as the kernel has it, for `weave status`."""
 

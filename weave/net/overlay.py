@@ -21,7 +21,7 @@ from weave.net.firewall import Firewall
 from weave.net.forwarding import SLEEVE_VERSION, ForwardingTable
 from weave.net.frames import announcement
 from weave.net.groups import Membership, Receivers
-from weave.net.model import SLEEVE, DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote
+from weave.net.model import SLEEVE, DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote, WayState
 from weave.net.namespace import run_there, run_there_async
 from weave.net.notices import Ours
 from weave.net.plan import ForwardingChange, Local, plan_forwarding, want_forwarding
@@ -108,6 +108,19 @@ class Overlay:
         addresses = tuple(ip_interface(ip_address(packed)) for packed, owner in self.table.actual.neighbours.items()
                           if owner == mac)
         return Endpoint(mac.hex(":"), addresses, "", "", None)
+
+    def way_to(self, address: IPAddress, mac: str) -> WayState:
+        """Return where the kernel sends what is for an address and a MAC; read now, not remembered."""
+        table = ForwardingTable(self._netlink)
+        table.read(self.bridge, self._tunnels)
+        neighbour = table.actual.neighbours.get(Packed(address.packed))
+        vtep = table.actual.tunnels.get(Mac(messages.mac_octets(mac)))
+        device = None
+        if vtep is not None:
+            device = {len(SLEEVE): self._config.sleeve, messages.IPV4_OCTETS: self._config.vxlan}.get(
+                len(vtep), self._config.vxlan6)
+        return WayState(None if neighbour is None else neighbour.hex(":"), device,
+                        ip_address(vtep) if vtep and any(vtep) else None)
 
     async def set_remotes(self, remotes: Sequence[Remote], accepted: Collection[IPAddress] = ()) -> None:
         """Make these the peers; those with an address get, and may send, plain VXLAN.

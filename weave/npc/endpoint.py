@@ -6,12 +6,9 @@ from ipaddress import ip_interface
 
 from weave.addresses import IPAddress
 from weave.errors import RemoteError
+from weave.labels import namespaced, pod_of
 from weave.npc.model import Key, Labels
 
-POD_NAMESPACE = "io.kubernetes.pod.namespace"
-POD_NAME = "io.kubernetes.pod.name"
-NAMESPACE = "weave.local/namespace"
-DEFAULT_NAMESPACE = "default"
 HOST = "weave:expose"
 """What the router calls the addresses of a host itself."""
 GRACE_S = 15.0
@@ -33,8 +30,8 @@ class Endpoint:
     @property
     def pod(self) -> Key | None:
         """Return the pod that it belongs to, None for what Kubernetes does not know."""
-        namespace, name = self.labels.get(POD_NAMESPACE), self.labels.get(POD_NAME)
-        return Key(namespace, name) if namespace and name else None
+        pod = pod_of(self.labels)
+        return None if pod is None else Key(*pod)
 
     @property
     def is_host(self) -> bool:
@@ -44,7 +41,7 @@ class Endpoint:
     @property
     def key(self) -> Key:
         """Return what it is called where every container is a pod."""
-        return self.pod or Key(self.labels.get(NAMESPACE) or DEFAULT_NAMESPACE, self.container)
+        return Key(*namespaced(self.labels, self.container))
 
 
 def read_endpoints(value: object) -> tuple[int, list[Endpoint]]:

@@ -108,6 +108,16 @@ def trace_text(policies: Policies, connection: Connection) -> str:
     return "\n".join(lines)
 
 
+def denial(policies: Policies, connection: Connection) -> str:
+    """Return in one line what denies a connection; empty where it is allowed."""
+    verdict = judge(policies, connection)
+    for decision, end in ((verdict.egress, connection.source), (verdict.ingress, connection.destination)):
+        if not decision.allowed:
+            words = "; ".join(line.strip() for line in _decision_words(policies, decision))
+            return f"{decision.direction.value} of {_end(end)} is denied: {words}"
+    return ""
+
+
 def _end(end: End) -> str:
     if end.pod is None:
         return str(end.address)

@@ -17,6 +17,7 @@ from weave.api.control import Attachment, AttachSpec, DetachSpec
 from weave.api.errors import Conflict, NotFound, NotReady
 from weave.api.report import EndpointReport, Report
 from weave.api.samples import Figure
+from weave.api.trace import TraceReport
 from weave.api.wishes import DEFAULT_WISH, Wish
 from weave.names import PeerName
 from weave.router import report
@@ -81,7 +82,7 @@ class RouterControl:
     def _refused(self) -> Counter[str]:
         """Return what peers sent and the allocator or the catalogue refused."""
         parts = self._parts
-        refused: Counter[str] = Counter()
+        refused: Counter[str] = Counter(parts.tracer.refused)
         if parts.ipam is not None:
             refused += parts.ipam.refused()
         if parts.catalogue is not None:
@@ -91,6 +92,10 @@ class RouterControl:
     def figures(self) -> Sequence[Figure]:
         """Return counters and gauges that the report does not have."""
         return figures(self._parts)
+
+    async def trace(self, source: str, destination: str) -> TraceReport:
+        """Return what becomes of a packet between two ends."""
+        return await self._parts.tracer.trace(source, destination)
 
     # -- mesh -----------------------------------------------------------------------------------------------------
 

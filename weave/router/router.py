@@ -67,6 +67,8 @@ from weave.router.readiness import Readiness
 from weave.router.spool import Spool
 from weave.router.standby import KIND as STANDBY_KIND
 from weave.router.state import SelfState, load_self
+from weave.router.trace.messages import KIND as TRACE_KIND
+from weave.router.trace.tracer import Tracer
 from weave.router.underlay import Ability
 from weave.settings import Settings
 from weave.systemd import READY, STOPPING, notify
@@ -229,6 +231,8 @@ class Parts:
         self.spool = Spool(settings.socket.parent / spool.DIRECTORY)
         self.cni = self._cni_server(ranges)
         self.control = RouterControl(self, settings, store, me, uid)
+        self.tracer = Tracer(mesh=self.mesh, datapath=datapath, containers=self.containers,
+                             report=self.control.report, routes_subnets=settings.route_subnets)
 
     def _cni_server(self, ranges: tuple[IPNetwork, ...]) -> CniServer:
         settings = self._settings
@@ -283,6 +287,7 @@ class Parts:
         await nursery.start(self.containers.claim_orphans)
         await nursery.start(self._keep_sources)
         await nursery.start(self.leases.sweep)
+        await nursery.start(self.tracer.run)
         await nursery.start(self.spool.run, self.cni)
         statistics = Statistics()
         await nursery.start(partial(serve, self.control, self._settings.socket, statistics=statistics))
@@ -324,6 +329,8 @@ class Parts:
             self.fabric.stand_by(source)
         elif kind == KEYS_KIND and self.secure is not None:
             self.secure.message(source, payload)
+        elif kind == TRACE_KIND:
+            self.tracer.message(source, payload)
 
     def _peers_changed(self) -> None:
         reachable = self.mesh.core.reachable()

@@ -12,6 +12,7 @@ from weave.api.control import Attachment, AttachSpec, DetachSpec
 from weave.api.errors import Conflict, FeatureOff, NotFound
 from weave.api.report import EndpointReport, Report
 from weave.api.samples import Figure, Kind, Sample
+from weave.api.trace import State, TraceReport
 from weave.api.wishes import AnyIn, Exactly, Wish
 from weave.errors import EnvironmentFailure, LocalError
 
@@ -23,6 +24,22 @@ EXPOSE = "weave:expose"
 def report(**changes: object) -> Report:
     """Return the report of a router with one peer, with some top-level parts replaced."""
     return deepcopy({**REPORT, **changes})  # type: ignore[return-value]
+
+
+def a_trace(source: str, destination: str, state: State) -> TraceReport:
+    """Return the trace between the two containers of the report, whose last step is in a state."""
+    return {
+        "From": {"Word": source, "Address": "10.32.0.9", "ContainerID": "c0ffee", "Interface": "ethwe",
+                 "MAC": "02:00:00:00:00:01", "Peer": ME, "NickName": "h1"},
+        "To": {"Word": destination, "Address": "10.40.0.1", "ContainerID": "beef" * 16, "Interface": "eth0",
+               "MAC": "02:00:00:00:00:02", "Peer": YOU, "NickName": "h2"},
+        "Legs": [
+            {"Peer": ME, "NickName": "h1", "Steps": [
+                {"Step": "container", "State": "ok", "Text": "ethwe is up"},
+                {"Step": "link", "State": "ok", "Text": "vxlan to 10.0.0.9"}]},
+            {"Peer": YOU, "NickName": "h2", "Steps": [{"Step": "container", "State": state, "Text": "eth0 it is"}]},
+        ],
+    }
 
 
 @dataclass
@@ -52,6 +69,9 @@ class FakeControl:
 
     def figures(self) -> Sequence[Figure]:
         return [Sample("weave_gossip_sent_bytes_total", "Bytes gossiped.", Kind.COUNTER, 7, (("channel", "ipam"),))]
+
+    async def trace(self, source: str, destination: str) -> TraceReport:
+        return a_trace(source, destination, "ok" if destination == "c2" else "broken")
 
     async def connect(self, targets: Sequence[str], *, replace: bool) -> None:
         if "bad" in targets:

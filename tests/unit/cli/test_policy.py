@@ -1,13 +1,12 @@
 """`weave policy`: what people type, and what they get, from a directory and from a running controller."""
 
 import json
-import socket
-import threading
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests.unit.cli.controller import PODS, controller
 from weave.cli.app import weave
 
 WORLD = """
@@ -80,29 +79,10 @@ def test_no_controller_says_what_to_do(tmp_path):
 
 
 def test_running_controller_is_asked(tmp_path):
-    path = tmp_path / "npc.sock"
-    manifests = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop"},
-                  "status": {"podIP": f"10.0.0.{index}"}} for index, name in enumerate(("web", "db"), start=1)]
-    answers = [{"synced": True, "manifests": manifests},
+    answers = [{"synced": True, "manifests": PODS},
                {"intact": True, "egress": {"here": True, "allowed": True}, "ingress": {"here": False}}]
-    asked: list[str] = []
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        server = threading.Thread(target=_serve, args=(listener, answers, asked))
-        server.start()
-        told = run("--npc-socket", path, "trace", "shop/web", "shop/db", "udp/53")
-        server.join()
-    assert asked == ["/policy/state", "/policy/kernel?src=10.0.0.1&dst=10.0.0.2&proto=UDP&port=53"]
+    with controller(tmp_path / "npc.sock", answers) as asked:
+        told = run("--npc-socket", tmp_path / "npc.sock", "trace", "shop/web", "shop/db", "udp/53")
+    assert asked == ["/policy/state", "/policy/kernel?src=10.32.0.9&dst=10.40.0.1&proto=UDP&port=53"]
     assert "udp/53: allowed" in told
     assert "  egress: allowed\n  ingress: not decided here" in told
-
-
-def _serve(listener: socket.socket, answers: list[object], asked: list[str]) -> None:
-    for answer in answers:
-        connection, _ = listener.accept()
-        with connection:
-            asked.append(connection.recv(65536).split()[1].decode())
-            body = json.dumps(answer).encode()
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
-                               + str(len(body)).encode() + b"\r\nconnection: close\r\n\r\n" + body)

@@ -6,8 +6,9 @@ from ipaddress import ip_address
 import pytest
 
 from weave.errors import RemoteError
+from weave.labels import POD_NAME, POD_NAMESPACE
 from weave.npc.compiler import Local
-from weave.npc.endpoint import GRACE_S, HOST, POD_NAME, POD_NAMESPACE, Endpoint, EndpointBook, read_endpoints
+from weave.npc.endpoint import GRACE_S, HOST, Endpoint, EndpointBook, read_endpoints
 from weave.npc.model import Cluster, ContainerPort, Key, Pod, Protocol
 from weave.npc.placement import Mode, Placement
 

@@ -14,8 +14,9 @@ import trio
 
 from tests.unit.npc.test_npc_source import pod, policy, upsert
 from weave.api.client import Client, Refused
+from weave.labels import POD_NAME, POD_NAMESPACE
 from weave.npc.compiler import Compiler
-from weave.npc.endpoint import POD_NAME, POD_NAMESPACE, EndpointBook
+from weave.npc.endpoint import EndpointBook
 from weave.npc.enforcer import Options
 from weave.npc.kernel import Kernel
 from weave.npc.manifest import gather, parse

@@ -1,0 +1,55 @@
+"""`weave trace`: what becomes of a packet, told by the routers at both ends and, where it runs, by weave-npc."""
+
+import os
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from weave.api.trace import SYMBOLS, broken, render_trace
+from weave.cli.common import client, print_json, printing
+from weave.cli.npc import npc_option, running
+from weave.errors import LocalError
+
+if TYPE_CHECKING:
+    from weave.api.trace import StepReport, TraceReport
+    from weave.npc.model import Protocol
+
+
+@click.command(epilog="Example: weave trace web db tcp/5432")
+@click.argument("source", metavar="FROM")
+@click.argument("destination", metavar="TO")
+@click.argument("port", metavar="[PROTOCOL/PORT]", default="tcp/80")
+@npc_option
+@printing
+def trace(source: str, destination: str, port: str, npc_socket: str, as_json: bool) -> None:
+    """Explain the way of a packet between two ends, there and back, and tell what is in the way.
+
+    An end is an address, a name, a container's id or its beginning, NAMESPACE/POD, a peer, or `host` for this host.
+    Where weave-npc runs on this host, network policy has its say about PROTOCOL/PORT (tcp/80). Nothing is sent and
+    nothing is changed. Ends with 1 where something is in the way.
+    """
+    from weave.npc.explain import parse_port
+
+    protocol = parse_port(port)
+    told = cast("TraceReport", client().value("GET", "trace", query={"from": source, "to": destination}))
+    if os.path.exists(npc_socket):
+        told["Legs"][0]["Steps"].append(_policy(told, port, protocol, npc_socket))
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(render_trace(told), nl=False)
+    if broken(told):
+        raise LocalError(f"{source} and {destination} do not reach each other; see what is "
+                         f"{'broken' if as_json else SYMBOLS['broken']}")
+
+
+def _policy(told: "TraceReport", port: str, protocol: "tuple[Protocol | None, int]", npc_socket: str) -> "StepReport":
+    """Return what network policy decides."""
+    from weave.npc.evaluator import Connection, Policies
+    from weave.npc.explain import denial, find_ends
+
+    policies = Policies(running(npc_socket))
+    ends = find_ends(policies, told["From"]["Address"], told["To"]["Address"])
+    reason = denial(policies, Connection(*ends, *protocol))
+    return {"Step": "policy", "State": "broken" if reason else "ok",
+            "Text": f"{port}: {reason}" if reason else f"{port} is allowed; `weave policy trace` says why"}
