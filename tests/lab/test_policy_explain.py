@@ -54,6 +54,17 @@ def test_trace_says_what_the_kernel_does(running: Controllers, policies: tuple[o
     assert f"tcp/80: {'allowed' if allowed else 'denied'}" in ask(running, "trace", found["shop"], found["web"])
 
 
+@pytest.mark.parametrize(("policies", "state"), [((), "ok"), ((SHUT,), "broken"), ((OPEN,), "ok")])
+def test_the_trace_of_a_packet_has_what_policy_says(running: Controllers, policies: tuple[object, ...],
+                                                    state: str) -> None:
+    running.set(*policies)
+    done = running.world.lab.execute("h1", "weave", "trace", "shop", "web", "--json", "--npc-socket",
+                                     str(running.socket("h1")))
+    assert done.returncode == (state == "broken"), done.stderr
+    steps = {step["Step"]: step["State"] for step in json.loads(done.stdout)["Legs"][0]["Steps"]}
+    assert steps == {"container": "ok", "route": "ok", "forwarding": "ok", "policy": state}
+
+
 def test_diff_is_against_what_is_enforced(running: Controllers, tmp_path: Path) -> None:
     running.set(SHUT)
     found = pods(running)

@@ -56,6 +56,15 @@ def test_every_step_holds_where_the_kernel_has_what_gossip_says() -> None:
     }
 
 
+def test_addresses_of_the_other_family_do_not_matter() -> None:
+    both = inside(addresses=INSIDE.addresses | {ip_interface("fd00::9/64")},
+                  routes=frozenset({Route(ip_network("fe80::/64")), Route(ip_network("224.0.0.0/4"))}))
+    told = network()
+    told["Bridge"]["Addresses"].append("fd00::1/64")
+    assert found(both, told=told) == found(LOOK)
+    assert found(Look(None, WAY), "host", told=told)["route"] == ("ok", "10.40.0.1 is on its link, 10.32.0.0/12")
+
+
 def test_between_containers_of_one_host_there_is_the_bridge_alone() -> None:
     assert list(found(LOOK, "10.32.0.9", "host")) == ["container", "route", "forwarding"]
 

@@ -6,11 +6,11 @@ is `broken`, with what to do about it; one that works less well, or of which thi
     container -> admission -> route -> neighbour -> forwarding -> link
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_interface, ip_network
 
-from weave.addresses import IPAddress, IPInterface, IPNetwork
+from weave.addresses import IPAddress, IPNetwork
 from weave.api.report import LinkReport, Report
 from weave.api.trace import State, StepReport
 from weave.net import InsideState, WayState
@@ -128,15 +128,16 @@ def _no_route(end: End, other: End) -> StepReport:
                  "subnet, no route")
 
 
-def _networks(report: Report, look: Look, end: End) -> list[IPNetwork]:
+def _networks(report: Report, look: Look, end: End) -> set[IPNetwork]:
     """Return the subnets on the link of an end: as the kernel has them, where it can be seen."""
-    items: Sequence[IPInterface] = [ip_interface(text) for text in report["Bridge"]["Addresses"]] if end.is_host else (
-        sorted(look.inside.addresses) if look.inside is not None else [])
-    networks = [item.network for item in items]
-    return networks if networks or end.network is None else [end.network]
+    if end.is_host:
+        return {ip_interface(text).network for text in report["Bridge"]["Addresses"]}
+    if look.inside is not None:
+        return {address.network for address in look.inside.addresses}
+    return set() if end.network is None else {end.network}
 
 
-def _best_route(address: IPAddress, links: Sequence[IPNetwork],
+def _best_route(address: IPAddress, links: Collection[IPNetwork],
                 look: Look) -> tuple[IPNetwork, IPAddress | None] | None:
     """Return the longest prefix that holds an address, and its gateway."""
     routes: list[tuple[IPNetwork, IPAddress | None]] = [(network, None) for network in links]
