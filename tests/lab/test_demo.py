@@ -18,6 +18,6 @@ def test_every_step_of_the_demo_holds_and_nothing_is_left() -> None:
                           timeout=110, check=False)
     story = json.loads(done.stdout)
     assert [step for step in story["steps"] if not step["ok"]] == [], done.stderr
-    assert (done.returncode, story["ok"], len(story["steps"])) == (0, True, 9)
+    assert (done.returncode, story["ok"], len(story["steps"])) == (0, True, 10)
     assert [name for name in all_labs() if name.startswith(LAB_OF_DEMO) and not is_reserved(name)] == []
     assert [name for name in ETC_NETNS.glob(f"{PREFIX}{LAB_OF_DEMO}-h*") if not is_reserved(LAB_OF_DEMO)] == []

@@ -4,6 +4,7 @@ Each step says what it shows and does it with the real commands; what it found i
 first step that does not hold, and what was made is removed whatever happened.
 """
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -182,6 +183,21 @@ def _on_the_wire(story: Story) -> Iterator[str]:
     yield f"{here} to {there}: {len(carried)} VXLAN packets between h1 and h2, none at h3, no ARP on the wire"
 
 
+def _explained(story: Story) -> Iterator[str]:
+    here, there, asker = CONTAINERS["h1"][0], CONTAINERS["h2"][0], CONTAINERS["h3"][0]
+    legs = json.loads(probes.run(story.lab, "h3", "weave", "trace", here, there, "--json"))["Legs"]
+    steps = [step for leg in legs for step in leg["Steps"]]
+    doubtful = [step for step in steps if step["State"] != "ok"]
+    expect(not doubtful, f"something is between {here} and {there}: {doubtful[:1]}")
+    yield (f"{here} to {there} and back: {len(steps)} things hold in the kernels of "
+           f"{' and '.join(leg['NickName'] for leg in legs)}, told on h3")
+    nobody = str(max(map(ip_address, story.addresses.values()), key=int) + 1000)
+    done = story.lab.execute("h3", "weave", "trace", asker, nobody)
+    [found] = [line for line in done.stdout.splitlines() if "BROKEN" in line] or ["?"]
+    expect(done.returncode == 1 and nobody in found, f"the trace to {nobody}, which nobody has, says {found}")
+    yield f"{asker} to {nobody}: {' '.join(found.split()[2:])}"
+
+
 def _survive(story: Story) -> Iterator[str]:
     here, there = CONTAINERS["h1"][0], CONTAINERS["h2"][0]
     before = _self_of(story, "h2")
@@ -266,6 +282,7 @@ STEPS: tuple[tuple[str, Telling], ...] = (
     ("every container reaches every other", _by_tcp),
     ("by name as well", _by_name),
     ("the wire shows VXLAN, and no flooding for known addresses", _on_the_wire),
+    ("the way of a packet is explained", _explained),
     ("a router dies and returns; its containers do not notice", _survive),
     ("a fourth host joins later and gets space", _newcomer),
     ("a wrong password is refused, with the same reason on both ends", _stranger),
