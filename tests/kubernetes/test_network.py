@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+from contextlib import suppress
 
 from tests.kubernetes.conftest import ready
 from tests.kubernetes.testbed import POD_RANGE, Cluster, KubernetesError, wait_for
@@ -13,11 +14,16 @@ RETURN_S = 180.0
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done | nc {server} 9000"
 
 
+def router_of(cluster: Cluster, node: str) -> str:
+    """Return the pod of the router of a node."""
+    return next(str(item["metadata"]["name"])
+                for item in cluster.objects("pods", "-n", "kube-system", "-l", "name=weave-net")
+                if item["spec"]["nodeName"] == node)
+
+
 def status(cluster: Cluster, node: str) -> dict:  # type: ignore[type-arg]
     """Return the report of the router of a node, asked as an operator would."""
-    router = next(item for item in cluster.objects("pods", "-n", "kube-system", "-l", "name=weave-net")
-                  if item["spec"]["nodeName"] == node)
-    return dict(json.loads(cluster.inside(router["metadata"]["name"], "weave", "report", container="weave",
+    return dict(json.loads(cluster.inside(router_of(cluster, node), "weave", "report", container="weave",
                                           namespace="kube-system")))
 
 
@@ -57,7 +63,21 @@ def test_04_pods_see_the_address_of_who_asks(workload: Workload) -> None:
         assert seen.rpartition(":")[0] == workload.addresses[source]
 
 
-def test_05_a_service_reaches_every_pod_behind_it(workload: Workload) -> None:
+def test_05_a_trace_of_two_pods_is_told_by_the_routers_of_both(workload: Workload) -> None:
+    source, destination = "n1", "n2"
+    router = router_of(workload.cluster, "n3")
+    told = json.loads(workload.cluster.inside(
+        router, "weave", "trace", f"default/{workload.names[source]}", f"default/{workload.names[destination]}",
+        f"tcp/{HTTP}", "--json", container="weave", namespace="kube-system"))
+    assert (told["From"]["Address"], told["To"]["Address"]) == (
+        workload.addresses[source], workload.addresses[destination])
+    assert [leg["NickName"] for leg in told["Legs"]] == [source, destination]
+    steps = [(step["Step"], step["State"]) for leg in told["Legs"] for step in leg["Steps"]]
+    way = ["container", "route", "neighbour", "forwarding", "link"]
+    assert steps == [(name, "ok") for name in (*way, "policy", *way)]
+
+
+def test_06_a_service_reaches_every_pod_behind_it(workload: Workload) -> None:
     service = workload.cluster.objects("service", "web")[0]["spec"]["clusterIP"]
     for node in workload.names:
         seen = {workload.fetch(node, f"{service}:80/hostname") for _ in range(16)}
@@ -66,7 +86,7 @@ def test_05_a_service_reaches_every_pod_behind_it(workload: Workload) -> None:
         assert workload.addresses[node] in who, "who is behind a service sees who asks, but the one who asks itself"
 
 
-def test_06_nodes_reach_pods_and_pods_reach_nodes(workload: Workload) -> None:
+def test_07_nodes_reach_pods_and_pods_reach_nodes(workload: Workload) -> None:
     cluster = workload.cluster
     for node in cluster.nodes:
         for address in workload.addresses.values():
@@ -75,7 +95,7 @@ def test_06_nodes_reach_pods_and_pods_reach_nodes(workload: Workload) -> None:
         cluster.inside(workload.names["n1"], "nc", "-z", "-w", "3", kubelet, "10250")
 
 
-def test_07_node_ports_work_on_every_node_and_local_ones_keep_the_source(workload: Workload) -> None:
+def test_08_node_ports_work_on_every_node_and_local_ones_keep_the_source(workload: Workload) -> None:
     cluster = workload.cluster
     cluster.apply("""
 apiVersion: v1
@@ -102,7 +122,7 @@ spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080
     cluster.kubectl("delete", "service", "outside", "outside-cluster")
 
 
-def test_08_a_host_port_leads_to_its_pod(workload: Workload) -> None:
+def test_09_a_host_port_leads_to_its_pod(workload: Workload) -> None:
     cluster = workload.cluster
     cluster.apply(pod("hostport", "n2", ("/agnhost", "netexec", "--http-port=8080"), labels="{app: hostport}",
                       ports="[{containerPort: 8080, hostPort: 9080}]"))
@@ -114,7 +134,7 @@ def test_08_a_host_port_leads_to_its_pod(workload: Workload) -> None:
     cluster.kubectl("delete", "pod", "hostport", "--wait")
 
 
-def test_09_pods_find_each_other_by_weave_dns(workload: Workload) -> None:
+def test_10_pods_find_each_other_by_weave_dns(workload: Workload) -> None:
     cluster = workload.cluster
     bridge = {node: json.loads(cluster.on(node, "ip", "-j", "-4", "address", "show", "dev", "weave"))
               for node in cluster.nodes}
@@ -126,7 +146,7 @@ def test_09_pods_find_each_other_by_weave_dns(workload: Workload) -> None:
         assert workload.addresses[destination] in seen
 
 
-def test_10_a_burst_of_pods_starts_and_leaves_nothing(workload: Workload) -> None:
+def test_11_a_burst_of_pods_starts_and_leaves_nothing(workload: Workload) -> None:
     cluster, count = workload.cluster, 30
     before = {node: len(status(cluster, node)["Endpoints"]) for node in ("n1",)}
     cluster.apply("".join(pod(f"burst-{number}", cluster.nodes[number % len(cluster.nodes)], ("/agnhost", "pause"),
@@ -141,7 +161,7 @@ def test_10_a_burst_of_pods_starts_and_leaves_nothing(workload: Workload) -> Non
         assert cluster.on(node, "sh", "-c", "ls /sys/class/net | grep -c vethwe").strip() != "0"
 
 
-def test_11_a_rolling_restart_breaks_no_connection(workload: Workload) -> None:
+def test_12_a_rolling_restart_breaks_no_connection(workload: Workload) -> None:
     cluster = workload.cluster
     cluster.apply(pod("ears", "n1", ("sh", "-c", "nc -l -p 9000 > /tmp/heard"), labels="{app: talk}"))
     [ears] = workload.ready_pods("app=talk", 1)
@@ -162,7 +182,7 @@ def _heard(cluster: Cluster) -> int:
     return int(cluster.inside("ears", "tail", "-n", "1", "/tmp/heard").strip() or 0)
 
 
-def test_12_an_outage_of_the_api_server_is_survived(workload: Workload) -> None:
+def test_13_an_outage_of_the_api_server_is_survived(workload: Workload) -> None:
     cluster = workload.cluster
     cluster.pause("kube-apiserver")
     try:
@@ -180,14 +200,15 @@ def test_12_an_outage_of_the_api_server_is_survived(workload: Workload) -> None:
 
 
 def netns_of(cluster: Cluster, node: str, address: str) -> str:
-    """Return the network namespace of the pod that has an address."""
-    for line in cluster.on(node, "ls", "/run/netns").split():
-        if f" {address}/" in cluster.on(node, "ip", "-n", line, "-4", "address"):
-            return line
+    """Return the network namespace of the pod that has an address; those of pods that end meanwhile are passed over."""
+    for name in cluster.on(node, "ls", "/run/netns").split():
+        with suppress(KubernetesError):
+            if f" {address}/" in cluster.on(node, "ip", "-n", name, "-4", "address"):
+                return name
     raise KubernetesError(f"no pod with {address} on {node}")
 
 
-def test_13_a_node_that_crashes_returns_with_its_identity(workload: Workload) -> None:
+def test_14_a_node_that_crashes_returns_with_its_identity(workload: Workload) -> None:
     cluster = workload.cluster
     before = status(cluster, "n3")["Router"]["Name"]
     cluster.crash("n3")
@@ -198,7 +219,7 @@ def test_13_a_node_that_crashes_returns_with_its_identity(workload: Workload) ->
     all_is_as_before(workload)
 
 
-def test_14_the_space_of_a_deleted_node_is_reclaimed_once(workload: Workload) -> None:
+def test_15_the_space_of_a_deleted_node_is_reclaimed_once(workload: Workload) -> None:
     cluster = workload.cluster
     gone = status(cluster, "n3")["Router"]["Name"]
     cluster.crash("n3")
