@@ -13,7 +13,8 @@ demo: setup      ## three hosts on this machine, one story (needs root)
 	@$(PY) -m weave demo
 
 test: setup lint ## every test: unit, properties, simulation, store faults, the real kernel (needs root)
-	@$(PY) -m pytest
+	@failed=; $(PY) -m pytest -m "not lab" -n auto --maxprocesses 4 || failed=yes; \
+	$(PY) -m pytest -m lab || failed=yes; test -z "$$failed"
 
 test-vm: setup   ## WireGuard and ESP under a stock kernel, in an emulator (TESTBED_VM names the testbed)
 	@$(PY) -m tests.vm

@@ -11,7 +11,7 @@ import trio
 
 from tests.unit.api.fake import FakeControl
 from tests.unit.api.harness import DEADLINE_S, converse, read_all, request, with_server
-from weave.api import connection, intake, server
+from weave.api import connection, express, intake, server
 from weave.api.app import Statistics
 from weave.api.intake import MAX_BODY
 from weave.api.server import serve, serve_public
@@ -126,6 +126,7 @@ def test_endless_body_is_refused_and_leaves_nothing_behind(path: Path) -> None:
     b"", b"GET /status HT", b"POST /connect HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab"])
 def test_half_a_request_is_given_up(octets: bytes, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "IDLE_DEADLINE_S", 0.2)
+    monkeypatch.setattr(express, "REQUEST_DEADLINE_S", 0.2)
     monkeypatch.setattr(intake, "BODY_DEADLINE_S", 0.2)
 
     async def test(control: FakeControl) -> None:

@@ -45,9 +45,9 @@ def test_name_that_is_no_host_name_is_not_registered(machine: Path) -> None:
     assert find("odd_name").fqdn is None
 
 
-@pytest.mark.parametrize("word", [str(ME), f"pid:{ME}", f"/proc/{ME}/ns/net"])
-def test_names_a_process(word: str) -> None:
-    assert find(word) == Target(f"pid:{ME}", f"/proc/{ME}/ns/net")
+@pytest.mark.parametrize("form", ["{}", "pid:{}", "/proc/{}/ns/net"])
+def test_names_a_process(form: str) -> None:
+    assert find(form.format(ME)) == Target(f"pid:{ME}", f"/proc/{ME}/ns/net")
 
 
 def test_other_path_becomes_one_word(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_malformed_queries_get_an_error_and_nothing_else(data: bytes, expected: 
     assert len(reply) == 12
 
 
-@pytest.mark.parametrize("data", [b"", PLAIN[:11], _with(PLAIN, 2, 0x8000)])
+@pytest.mark.parametrize("data", [b"", PLAIN[:11], _with(PLAIN, 2, 0x8000)], ids=["nothing", "half", "a reply"])
 def test_what_is_no_query_gets_no_reply(data: bytes) -> None:
     responder = small_responder()
     assert responder.datagram(data, CLIENT) is None
