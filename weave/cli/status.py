@@ -14,6 +14,7 @@ from weave.cli.common import client, print_json, printing
 from weave.errors import LocalError
 
 if TYPE_CHECKING:
+    from weave.api.http1 import Answer
     from weave.api.report import Report
 
 PARTS = ("targets", "connections", "peers", "dns", "ipam", "endpoints", "links")
@@ -23,20 +24,35 @@ _TEMPLATE = re.compile(r"\{\{\s*\.?([\w.-]*)\s*\}\}")
 
 @click.command(epilog="Example: weave status connections")
 @click.argument("part", required=False, type=click.Choice(PARTS), metavar="[" + "|".join(PARTS) + "]")
+@click.option("-w", "--watch", "again", is_flag=True, help="Show it every 2 s until ctrl-c.")
 @printing
-def status(part: str | None, as_json: bool) -> None:
+def status(part: str | None, again: bool, as_json: bool) -> None:
     """Show how the router is doing, or one part of it in full."""
     words = ["status", part] if part else ["status"]
+    if again and as_json:
+        raise click.UsageError("--watch is for people; programs ask again by themselves")
+    if again:
+        from weave.cli.watching import watch
+
+        router = client()
+        watch(f"weave {' '.join(words)}", lambda: _page(router.request("GET", *words)))
+        return
     answer = client().request("GET", *words, accept="application/json" if as_json else "text/plain")
-    refusal = refusal_in(answer)
-    if refusal is not None:
-        raise refusal
+    text = _page(answer)
     if as_json:
         print_json(decode_json(answer))
     else:
-        click.echo(answer.text if part else f"\n{answer.text}", nl=not part)
+        click.echo(text if part else f"\n{text}", nl=not part)
     if answer.status != 200:
         raise LocalError("the router is not ready yet; what it waits for is in the status above or in its log")
+
+
+def _page(answer: "Answer") -> str:
+    """Return the text of a page; raise the refusal where the router has none."""
+    refusal = refusal_in(answer)
+    if refusal is not None:
+        raise refusal
+    return answer.text
 
 
 @click.command(epilog="Example: weave report -f Router.Name")
