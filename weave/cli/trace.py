@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from weave.api.client import Refused
 from weave.api.trace import SYMBOLS, broken, render_trace
 from weave.cli.common import client, print_json, printing
 from weave.cli.npc import npc_option, running
+from weave.cli.target import identify
 from weave.errors import LocalError
 
 if TYPE_CHECKING:
@@ -24,14 +26,14 @@ if TYPE_CHECKING:
 def trace(source: str, destination: str, port: str, npc_socket: str, as_json: bool) -> None:
     """Explain the way of a packet between two ends, there and back, and tell what is in the way.
 
-    An end is an address, a name, a container's id or its beginning, NAMESPACE/POD, a peer, or `host` for this host.
-    Where weave-npc runs on this host, network policy has its say about PROTOCOL/PORT (tcp/80). Nothing is sent and
-    nothing is changed. Ends with 1 where something is in the way.
+    An end is an address, a name, NAMESPACE/POD, a container (its id or the beginning, or what `weave attach` takes), a
+    peer, or `host` for this host. Where weave-npc runs on this host, network policy has its say about PROTOCOL/PORT
+    (tcp/80). Nothing is sent and nothing is changed. Ends with 1 where something is in the way.
     """
     from weave.npc.explain import parse_port
 
     protocol = parse_port(port)
-    told = cast("TraceReport", client().value("GET", "trace", query={"from": source, "to": destination}))
+    told = _ask(source, destination)
     if os.path.exists(npc_socket):
         told["Legs"][0]["Steps"].append(_policy(told, port, protocol, npc_socket))
     if as_json:
@@ -41,6 +43,28 @@ def trace(source: str, destination: str, port: str, npc_socket: str, as_json: bo
     if broken(told):
         raise LocalError(f"{source} and {destination} do not reach each other; see what is "
                          f"{'broken' if as_json else SYMBOLS['broken']}")
+
+
+def _ask(source: str, destination: str) -> "TraceReport":
+    """Return the trace; words that the router does not know may be this host's runtimes' names of containers."""
+    try:
+        return _told(source, destination)
+    except Refused as exc:
+        words = _identified(source), _identified(destination)
+        if exc.reason != "not-found" or words == (source, destination):
+            raise
+    told = _told(*words)
+    told["From"]["Word"], told["To"]["Word"] = source, destination
+    return told
+
+
+def _told(source: str, destination: str) -> "TraceReport":
+    return cast("TraceReport", client().value("GET", "trace", query={"from": source, "to": destination}))
+
+
+def _identified(word: str) -> str:
+    """Return the id of the container that a word means on this host, or the word itself; a pod stays a pod."""
+    return word if "/" in word and not word.startswith("/") else identify(word).ident
 
 
 def _policy(told: "TraceReport", port: str, protocol: "tuple[Protocol | None, int]", npc_socket: str) -> "StepReport":

@@ -71,6 +71,8 @@ class FakeControl:
         return [Sample("weave_gossip_sent_bytes_total", "Bytes gossiped.", Kind.COUNTER, 7, (("channel", "ipam"),))]
 
     async def trace(self, source: str, destination: str) -> TraceReport:
+        if source.isdecimal():
+            raise NotFound(f"{source} is nothing on this network")
         return a_trace(source, destination, "ok" if destination == "c2" else "broken")
 
     async def connect(self, targets: Sequence[str], *, replace: bool) -> None:

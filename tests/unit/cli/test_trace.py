@@ -1,6 +1,7 @@
 """`weave trace`: what is printed, what policy adds, how it ends."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_ends_with_1_where_something_is_in_the_way(router: FakeControl, npc_sock
     result = run("trace", "c1", "c3")
     assert (result.exit_code, result.stdout) == (1, render_trace(a_trace("c1", "c3", "broken")))
     assert result.stderr == "weave: c1 and c3 do not reach each other; see what is BROKEN\n"
+
+
+def test_what_the_router_does_not_know_may_be_a_container_of_this_host(router: FakeControl, npc_socket: Path,
+                                                                       run: Run) -> None:
+    result = run("trace", str(os.getpid()), "c2")
+    assert (result.exit_code, result.stdout) == (0, render_trace(a_trace(str(os.getpid()), "c2", "ok")))
+
+
+def test_what_nobody_knows_is_refused(router: FakeControl, npc_socket: Path, run: Run) -> None:
+    result = run("trace", "4194305", "c2")
+    assert (result.exit_code, result.stderr) == (1, "weave: 4194305 is nothing on this network\n")
 
 
 def test_prints_json_for_programs(router: FakeControl, npc_socket: Path, run: Run) -> None:
