@@ -10,7 +10,7 @@ from weave.api.trace import SYMBOLS, broken, render_trace
 from weave.cli.common import client, print_json, printing
 from weave.cli.npc import npc_option, running
 from weave.cli.target import identify
-from weave.errors import LocalError
+from weave.errors import LocalError, WeaveError
 
 if TYPE_CHECKING:
     from weave.api.trace import StepReport, TraceReport
@@ -50,8 +50,10 @@ def _ask(source: str, destination: str) -> "TraceReport":
     try:
         return _told(source, destination)
     except Refused as exc:
+        if exc.reason != "not-found":
+            raise
         words = _identified(source), _identified(destination)
-        if exc.reason != "not-found" or words == (source, destination):
+        if words == (source, destination):
             raise
     told = _told(*words)
     told["From"]["Word"], told["To"]["Word"] = source, destination
@@ -68,11 +70,14 @@ def _identified(word: str) -> str:
 
 
 def _policy(told: "TraceReport", port: str, protocol: "tuple[Protocol | None, int]", npc_socket: str) -> "StepReport":
-    """Return what network policy decides."""
+    """Return what network policy decides; that the controller does not answer is told as such."""
     from weave.npc.evaluator import Connection, Policies
     from weave.npc.explain import denial, find_ends
 
-    policies = Policies(running(npc_socket))
+    try:
+        policies = Policies(running(npc_socket))
+    except WeaveError as exc:
+        return {"Step": "policy", "State": "doubt", "Text": f"weave-npc of this host cannot be asked: {exc}"}
     ends = find_ends(policies, told["From"]["Address"], told["To"]["Address"])
     reason = denial(policies, Connection(*ends, *protocol))
     return {"Step": "policy", "State": "broken" if reason else "ok",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,14 @@ def test_policy_has_its_say_where_a_controller_runs(policies: list[object], word
     assert result.exit_code == code
     assert words in result.stdout
     assert ("BROKEN  policy      tcp/5432: ingress of shop/db (10.40.0.1) is denied" in result.stdout) == bool(code)
+
+
+def test_a_controller_that_died_is_told_of(router: FakeControl, npc_socket: Path, run: Run) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(npc_socket))
+    result = run("trace", "c1", "c2")
+    assert result.exit_code == 0
+    assert "?       policy      weave-npc of this host cannot be asked: cannot reach" in result.stdout
 
 
 def test_what_is_no_port_is_refused(router: FakeControl, npc_socket: Path, run: Run) -> None:
