@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from store.changes import Change
 from weave.mesh import limits, rows, topology
+from weave.mesh.absences import Absences
 from weave.mesh.connections import Connection, Connections
 from weave.mesh.courier import Courier
 from weave.mesh.effects import Changed, Close, Deliver, Dial, Effect, PeersChanged, Persist
@@ -79,7 +80,7 @@ class MeshCore(MeshStatus):
         self._now = now
         self._effects = effects
         self._rows: list[Change] = []
-        self._unreachable_since: dict[PeerName, float] = {}
+        self._absences = Absences()
         self._is_planning_due = True
         self._graph_done_at = self._links_done_at = self._discovery_done_at = -inf
         self._reach_changed_at = self._rewired_at = self._upheaval_at = -inf
@@ -401,9 +402,8 @@ class MeshCore(MeshStatus):
         if reach.appeared or reach.vanished:
             self._reach_changed_at = self._now
             self._gossip.cover(self._network.reachable)
-            self._unreachable_since.update(dict.fromkeys(reach.vanished, self._now))
-            for name in reach.appeared:
-                self._unreachable_since.pop(name, None)
+            self._absences.end(reach.appeared)
+            self._absences.begin(reach.vanished, self._now)
             self._pulse.hasten(limits.REACH_HEARTBEAT_DELAY_S, self._now)
         if reach.appeared or reach.vanished or reach.is_news:
             self._effects.append(PeersChanged(reach.appeared, reach.vanished))
@@ -456,13 +456,10 @@ class MeshCore(MeshStatus):
 
     def _forget_unreachable(self) -> None:
         """Forget who has been unreachable for long, and begin to count for who turned up without a path."""
-        now = self._now
-        self._timers.forget = now + limits.FORGET_CHECK_S
-        for name in self._gossip.owners() - self._network.reachable:
-            self._unreachable_since.setdefault(name, now)
-        due = sorted(n for n, since in self._unreachable_since.items() if now - since >= limits.FORGET_AFTER_S)
+        self._timers.forget = self._now + limits.FORGET_CHECK_S
+        self._absences.begin(self._gossip.owners() - self._network.reachable, self._now)
+        due = self._absences.forget(self._now)
         for name in due:
-            del self._unreachable_since[name]
             for channel, changes in self._gossip.forget(name):
                 self._tell(channel, list(changes))
         if due:
