@@ -65,6 +65,8 @@ class Settings:
     """Containers here see the addresses of clients outside, though their subnet is masqueraded."""
     sleeve_alone: bool
     """Container traffic is sealed by the sleeve also where VXLAN would do."""
+    sleeve_apart: bool
+    """Somebody else runs the sleeve of this host."""
     state_dir: Path
     socket: Path
     metrics: tuple[str, int] | None
@@ -150,6 +152,8 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
         help="let containers send from any MAC and address, not only from their own")
     add("--no-vxlan", action="store_true",
         help="send container traffic through the encrypted sleeve also where VXLAN would do")
+    add("--sleeve-apart", action="store_true",
+        help="start no sleeve: `weave-sleeve` runs it on this host, and it does not end with the router's container")
     add("--no-multicast-route", action="store_true", help="do not send containers' multicast over this network")
     add("--no-masq-local", action="store_true",
         help="let containers of this host see the addresses of clients outside the network")
@@ -195,6 +199,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         route_subnets=given.route_subnets,
         keep_sources=given.no_masq_local,
         sleeve_alone=given.no_vxlan,
+        sleeve_apart=given.sleeve_apart,
         state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),
         socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
         metrics=_metrics_address(given.metrics_addr),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from store.schema import PAGE_BYTES
 from tests.lab.world import LAB, TRUSTED, World, names_of, own_name, peer, world
 from weave.lab import kernel, probes
 from weave.lab.names import underlay_address
@@ -150,13 +151,13 @@ def test_launch_starts_in_the_background_and_only_once(stopped: World) -> None:
 
 
 def damaged(path: Path, how: str) -> bytes:
-    """Damage a file and return what it contained."""
+    """Damage a file and return what it contained; what is flipped begins the second page, that of the first table."""
     whole = path.read_bytes()
-    middle = len(whole) // 2
+    begin, end = PAGE_BYTES, PAGE_BYTES + 64
     path.write_bytes({
         "garbage": b"\xa5" * 8192,
-        "half": whole[:middle],
-        "flipped": whole[:middle] + bytes(octet ^ 0xFF for octet in whole[middle:middle + 64]) + whole[middle + 64:],
+        "half": whole[:len(whole) // 2],
+        "flipped": whole[:begin] + bytes(octet ^ 0xFF for octet in whole[begin:end]) + whole[end:],
     }[how])
     return whole
 

@@ -128,6 +128,8 @@ def _router_options(rest: Sequence[str], environ: Mapping[str, str]) -> tuple[st
     words = list(rest)
     if is_on(environ, "NO_MASQ_LOCAL", default=True):
         words.append("--no-masq-local")
+    if is_on(environ, "SLEEVE_APART", default=False):
+        words.append("--sleeve-apart")
     for name, option in (("WEAVE_MTU", "--mtu"), ("CONN_LIMIT", "--conn-limit"),
                          ("TRUSTED_SUBNETS", "--trusted-subnets"), ("WEAVE_METRICS_ADDR", "--metrics-addr")):
         value = text(environ.get(name))

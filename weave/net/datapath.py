@@ -114,6 +114,11 @@ class Datapath:
         return host.underlay(self._netlink, self._config.devices)[1] + limits.VXLAN_OVERHEAD_V4
 
     @property
+    def largest_payload(self) -> int:
+        """Return the size of the largest UDP payload that those devices carry in one piece."""
+        return host.largest_payload(self._netlink, self._config.devices)
+
+    @property
     def bridge_mac(self) -> str:
         """Return the MAC of the bridge, behind which the host's own addresses are."""
         return naming.bridge_mac(self._config.peer)

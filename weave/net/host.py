@@ -7,7 +7,7 @@ from pathlib import Path
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import WeaveError
-from weave.net import naming, uplink
+from weave.net import limits, naming, uplink
 from weave.net.model import Attachment
 from weave.net.namespace import namespace
 from weave.netlink import messages
@@ -106,6 +106,11 @@ def underlay(netlink: Netlink, own: Collection[str]) -> tuple[tuple[IPAddress, .
     routes = [*_main_routes(netlink, 4), *_main_routes(netlink, 6)]
     return (uplink.underlay_addresses(devices, assigned, routes, own),
             uplink.segment_mtu(devices, assigned, routes, own))
+
+
+def largest_payload(netlink: Netlink, own: Collection[str]) -> int:
+    """Return the size of the largest UDP payload that the devices our traffic leaves by carry in one piece."""
+    return underlay(netlink, own)[1] + limits.VXLAN_OVERHEAD_V4 - limits.UDP_OVERHEAD
 
 
 def routes_into(netlink: Netlink, network: IPNetwork, own: str) -> list[IPNetwork]:

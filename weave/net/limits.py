@@ -1,6 +1,8 @@
 """Every number of the dataplane that is a choice, with its unit and its reason."""
 
 VXLAN_OVERHEAD_V4 = 50
+UDP_OVERHEAD = 28
+"""Octets of IPv4 and UDP headers; over IPv6 the sleeve finds its sizes out."""
 """Octets that a VXLAN frame adds to an inner packet: Ethernet 14, IPv4 20, UDP 8, VXLAN 8."""
 VXLAN_OVERHEAD_V6 = 70
 VXLAN_HOPE_S = 10.0

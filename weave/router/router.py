@@ -84,8 +84,6 @@ KEEP_SOURCES_INTERVAL_S = 0.2
 """A change of the firewall takes some 20 ms; of a burst of containers only the last matters."""
 GENERATION_BITS = 48
 """Of the first generation: one of an earlier life is not taken for one of this life."""
-UDP_OVERHEAD = 28
-"""Octets of IPv4 and UDP headers; over IPv6 sizes are found out."""
 NOBODY = PeerName("02:00:00:00:00:00")
 """Whose bridge it is when only its end is wanted."""
 CONTENTS = "the identity of this peer and the addresses it gave out"
@@ -361,8 +359,9 @@ def sleeve_config(settings: Settings, state: SelfState, datapath: Datapath, psks
     """Return how the sleeve of this host is run; its socket is beside that of the control API."""
     return SleeveConfig(
         socket=settings.sleeve_socket, device=DatapathConfig(state.identity.public.name).sleeve,
-        listen=settings.listen, port=settings.port, most=datapath.underlay_mtu - UDP_OVERHEAD,
-        keys=Keys(state.identity.static_private, tuple(sleeve_psk(psk) for psk in psks)))
+        listen=settings.listen, port=settings.port, most=datapath.largest_payload,
+        keys=Keys(state.identity.static_private, tuple(sleeve_psk(psk) for psk in psks)),
+        is_apart=settings.sleeve_apart)
 
 
 def _ability(settings: Settings) -> Ability:

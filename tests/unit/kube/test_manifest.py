@@ -8,8 +8,9 @@ import yaml
 from weave import __version__
 from weave.kube.options import parse_options
 from weave.kube.registry import NAME
+from weave.net.sleeve.apart import build_parser as build_sleeve_parser
 from weave.npc.source_kubernetes import KINDS
-from weave.settings import parse_settings
+from weave.settings import build_parser, parse_settings
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 BASE = DEPLOY / "kubernetes"
@@ -67,13 +68,29 @@ def test_pods_of_every_node_survive_pressure_and_taints(pod):
     assert mounts == {volume["name"] for volume in pod["volumes"]}
 
 
-@pytest.mark.parametrize("overlay", sorted(path.parent.name for path in DEPLOY.glob("overlays/*/kustomization.yaml")))
-def test_overlays_stand_on_the_base(overlay):
+@pytest.mark.parametrize(("overlay", "families", "is_apart"), [("dual-stack", 2, False), ("encrypted", 1, True)])
+def test_overlays_stand_on_the_base(overlay, families, is_apart):
     directory = DEPLOY / "overlays" / overlay
     found = yaml.safe_load((directory / "kustomization.yaml").read_text())
-    assert [(directory / each).resolve() for each in found["resources"]] == [BASE]
+    base, *others = found["resources"]
+    assert (directory / base).resolve() == BASE
+    assert all((directory / other).is_file() for other in others)
     assert BASE not in directory.parents, "kustomize refuses a base that an overlay lies in"
-    for patch in found.get("patches", ()):
-        data = yaml.safe_load(patch["patch"])["data"]
-        options = parse_options(["router"], {**data, "NODE_NAME": "n1"})
-        assert len(parse_settings(options.router_words(["7a:00:00:00:00:01"]), {}).ranges) == 2
+    [patch] = found["patches"]
+    options = parse_options(["router"], {**yaml.safe_load(patch["patch"])["data"], "NODE_NAME": "n1"})
+    settings = parse_settings(options.router_words(["7a:00:00:00:00:01"]), {})
+    assert (len(settings.ranges), settings.sleeve_apart) == (families, is_apart)
+
+
+def test_every_overlay_is_tried():
+    assert sorted(path.parent.name for path in DEPLOY.glob("overlays/*/kustomization.yaml")) == [
+        "dual-stack", "encrypted"]
+
+
+def test_the_sleeve_has_a_pod_of_its_own_where_the_router_starts_none():
+    manifest = DEPLOY / "overlays" / "encrypted" / "sleeve.yaml"
+    [sleeve] = [each for each in yaml.safe_load_all(manifest.read_text()) if each]
+    [container] = sleeve["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"weave.local/weave:{__version__}"
+    assert build_sleeve_parser().parse_args(container["command"][1:]).port == build_parser().parse_args([]).port
+    assert sleeve["spec"]["updateStrategy"] == {"type": "OnDelete"}

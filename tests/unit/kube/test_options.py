@@ -15,6 +15,9 @@ def test_router_gets_what_the_environment_says():
     assert (settings.nickname, list(map(str, settings.ranges)), settings.mtu, settings.connection_limit, settings.dns,
             settings.dns_domain) == ("n1", ["10.40.0.0/16"], 1400, 20, False, "a.local.")
     assert settings.keep_sources
+    assert not settings.sleeve_apart
+    assert parse_settings(parse_options(["router"], {**NODE, "SLEEVE_APART": "1"}).router_words(
+        ["7a:00:00:00:00:01"]), {}).sleeve_apart
     assert not parse_settings(parse_options(["router"], {**NODE, "NO_MASQ_LOCAL": "0"}).router_words(
         ["7a:00:00:00:00:01"]), {}
                               ).keep_sources

@@ -94,3 +94,39 @@ def test_a_sleeve_that_never_comes_is_ended_before_another_is_started(tmp_path: 
     assert len(scene.pids()) == 2
     with pytest.raises(ProcessLookupError):
         os.kill(scene.pids()[0], 0)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("version", "says"), [
+    (None, "was told to start none (--sleeve-apart); does weave-sleeve run"),
+    (VERSION + 1, "is of another version; start weave-sleeve anew"),
+])
+def test_a_sleeve_that_somebody_else_runs_is_neither_started_nor_ended(tmp_path: Path, version: int | None,
+                                                                       says: str) -> None:
+    client = SleeveClient(SleeveConfig(tmp_path / "s", "weave-sleeve", None, 6783, 1472, Keys(b"s" * 32, ()),
+                                       is_apart=True))
+    client.want([PeerConfig("h2", Key(b"p" * 32), ())], {})
+    said = bytearray()
+
+    async def greet(stream: trio.SocketStream) -> None:
+        await stream.send_all(frame(Hello(version or 0, 1)))
+        while data := await stream.receive_some():
+            said.extend(data)
+
+    async def main() -> None:
+        with trio.fail_after(DEADLINE_S):
+            async with trio.open_nursery() as nursery:
+                if version is not None:
+                    sock = trio.socket.socket(trio.socket.AF_UNIX)
+                    await sock.bind(str(tmp_path / "s"))
+                    sock.listen()
+                    nursery.start_soon(trio.serve_listeners, greet, [trio.SocketListener(sock)])
+                await nursery.start(client.run)
+                while client.failure is None:  # noqa: ASYNC110 - a plain value, told to nobody
+                    await trio.sleep(0.01)
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert says in str(client.failure)
+    assert client.starts == 0
+    assert not said

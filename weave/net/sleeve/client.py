@@ -7,7 +7,6 @@ ends is started again, with back-off. When we end, it stays: containers keep tal
 
 import logging
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from weave.addresses import IPAddress
 from weave.errors import EnvironmentFailure, RemoteError
 from weave.logs import fields
 from weave.net.sleeve import limits
+from weave.net.sleeve.command import command
 from weave.net.sleeve.messages import (
     VERSION,
     Hello,
@@ -51,6 +51,8 @@ class SleeveConfig:
     most: int
     """The largest UDP payload that our own devices carry."""
     keys: Keys
+    is_apart: bool = False
+    """Somebody else runs it (`weave.net.sleeve.apart`); we start none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +162,16 @@ class SleeveClient:
                     log.info("sleeve connected", extra=fields(pid=hello.pid, started=self._awaited))
                     self._awaited = False
                     return stream, reader
+                if self._config.is_apart:
+                    await stream.aclose()
+                    raise EnvironmentFailure("the sleeve of this host is of another version; start weave-sleeve anew")
                 await _dismiss(stream)
 
     async def _have_one(self) -> None:
-        """Start a sleeve, unless one that we started still runs."""
+        """Start a sleeve, unless one that we started still runs; raise `EnvironmentFailure` where that is not ours."""
+        if self._config.is_apart:
+            raise EnvironmentFailure(f"no sleeve listens at {self._config.socket}, and this router was told to start "
+                                     "none (--sleeve-apart); does weave-sleeve run on this host?")
         if self._process is not None and self._process.poll() is None:
             return
         if self._process is not None and self._awaited:
@@ -185,10 +193,7 @@ class SleeveClient:
 
     async def _start(self) -> trio.Process:
         config = self._config
-        words = [sys.executable, "-P", "-m", "weave.net.sleeve.main", "--socket", str(config.socket),
-                 "--device", config.device, "--port", str(config.port), "--most", str(config.most)]
-        if config.listen is not None:
-            words += ["--listen", str(config.listen)]
+        words = command(config.socket, config.device, config.listen, config.port, config.most)
         self.starts += 1
         # a session of its own: what ends the router's process group must not end what containers talk through
         return await trio.lowlevel.open_process(words, stdin=subprocess.DEVNULL, start_new_session=True)
