@@ -33,6 +33,7 @@ COMMANDS = {
     "dns-add": ("names", "dns_add", "Register a name."),
     "dns-remove": ("names", "dns_remove", "Remove names."),
     "dns-lookup": ("names", "dns_lookup", "Look up a name."),
+    "dns-args": ("names", "dns_args", "Print the options that give a Docker container weave DNS."),
     "policy": ("policy", "policy", "Explain and try out network policy."),
     "trace": ("trace", "trace", "Explain the way between two addresses."),
     "lab": ("lab", "lab", "Run hosts in network namespaces on this machine."),

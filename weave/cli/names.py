@@ -1,4 +1,4 @@
-"""Commands about names: dns-add, dns-remove, dns-lookup."""
+"""Commands about names: dns-add, dns-remove, dns-lookup, dns-args."""
 
 from collections.abc import Sequence
 
@@ -84,6 +84,17 @@ def _held(router: Client, ident: str) -> list[str]:
     answer = router.value("GET", "ip", ident)
     assert isinstance(answer, dict)
     return [str(address).partition("/")[0] for address in answer["addresses"]]
+
+
+@click.command(name="dns-args", epilog="Example: weave dns-args     (as in: docker run -d $(weave dns-args) nginx)")
+def dns_args() -> None:
+    """Print the options of `docker run` (or `podman run`) by which a container asks weave DNS of this host."""
+    router = client()
+    address, domain = (router.call("GET", word).text.strip() for word in ("dns-address", "domain"))
+    if not address:
+        raise LocalError("the bridge of this host has no address yet; `weave expose` gives it one, and so does the "
+                         "first container that is attached")
+    click.echo(f"--dns={address} --dns-search={domain.rstrip('.')}")
 
 
 def qualified(router: Client, name: str) -> str:

@@ -30,6 +30,9 @@ PROTOCOL = {4: "ip", 6: "ip6"}
 BEFORE_FILTER = -10
 SOURCE_NAT = 100
 NAT_MARK = "masquerade "
+BORROW = {"masquerade": {"flags": "fully-random"}}
+"""Two packets that leave at once would else be given one port, and the second be dropped: a query for A and one for
+AAAA, whose resolver then waits 5 s (conntrack's race between choosing a port and confirming it)."""
 
 Json = Mapping[str, object]
 
@@ -142,10 +145,10 @@ def nat_table(subnets: Iterable[IPNetwork], *, bridge: str, local: frozenset[IPA
         inside = _prefix(subnet)
         mark = f"{NAT_MARK}{subnet}"
         rules += [
-            rule("masquerade", f"{mark} in", match(bridge_out, bridge), match(destination, inside),
-                  match(source, inside, "!="), {"masquerade": None}),
-            rule("masquerade", f"{mark} out", match(bridge_out, bridge, "!="), match(source, inside),
-                  match(destination, inside, "!="), {"masquerade": None}),
+            rule("masquerade", f"{mark} in, ports at random", match(bridge_out, bridge), match(destination, inside),
+                  match(source, inside, "!="), BORROW),
+            rule("masquerade", f"{mark} out, ports at random", match(bridge_out, bridge, "!="), match(source, inside),
+                  match(destination, inside, "!="), BORROW),
         ]
     if len(rules) == unconditional:
         return None

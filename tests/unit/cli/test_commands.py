@@ -31,6 +31,7 @@ PRINTED = [
     (["expose", "10.32.0.5/12", "net:10.40.0.0/24"], "10.32.0.5 10.40.0.1\n"),
     (["hide"], "\n"),
     (["dns-lookup", "c1"], "10.32.0.9\n"),
+    (["dns-args"], "--dns=10.32.0.1 --dns-search=weave.local\n"),
     (["connect", "h9"], ""),
     (["forget", "h9"], ""),
     (["prime"], ""),
@@ -223,7 +224,7 @@ def test_root_help_lists_every_command_that_is_there(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, (module, _, _) in COMMANDS.items()
-                                  if module in ("lifecycle", "status", "mesh", "containers", "names")
+                                  if module in ("lifecycle", "status", "mesh", "containers", "names", "trace")
                                   and name != "router"])
 def test_help_of_every_command_has_an_example(name: str, run: Run) -> None:
     result = run(name, "--help")
@@ -240,3 +241,11 @@ def test_router_takes_its_own_help(monkeypatch: pytest.MonkeyPatch, run: Run) ->
     monkeypatch.setattr("os.execve", execve)
     run("router", "--help", "--password", "secret", "192.0.2.1")
     assert called[0][1:] == ["-P", "-m", "weave.router", "--help", "192.0.2.1", "secret"]
+
+
+def test_dns_args_say_how_to_get_an_address_where_there_is_none(router: FakeControl, run: Run) -> None:
+    assert router.the_report["DNS"] is not None
+    router.the_report["DNS"]["Address"] = ""
+    result = run("dns-args")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "`weave expose` gives it one" in result.stderr

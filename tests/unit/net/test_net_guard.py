@@ -70,6 +70,10 @@ def test_masqueraded_subnets_are_found_again_in_a_listing() -> None:
     table = nat_table([SUBNET, ip_network("fd00::/64")], bridge="weave")
     assert table is not None
     assert masqueraded(table.shape) == {SUBNET, ip_network("fd00::/64")}
+    assert all(rule.expression[-1] == {"masquerade": {"flags": "fully-random"}} for rule in table.rules)
+    former = Shape({}, (("masquerade", f"masquerade {SUBNET} in"), ("masquerade", f"masquerade {SUBNET} out")))
+    assert masqueraded(former) == {SUBNET}
+    assert plan_table(NAT_TABLE, table, former), "rules of an earlier version are replaced"
     assert masqueraded(Shape({}, (("masquerade", "masquerade nonsense in 1"), ("x", "y")))) == frozenset()
 
 
