@@ -1,10 +1,10 @@
 """Every number of the dataplane that is a choice, with its unit and its reason."""
 
 VXLAN_OVERHEAD_V4 = 50
-UDP_OVERHEAD = 28
-"""Octets of IPv4 and UDP headers; over IPv6 the sleeve finds its sizes out."""
 """Octets that a VXLAN frame adds to an inner packet: Ethernet 14, IPv4 20, UDP 8, VXLAN 8."""
 VXLAN_OVERHEAD_V6 = 70
+UDP_OVERHEAD = 28
+"""Octets of IPv4 and UDP headers; over IPv6 the sleeve finds its sizes out."""
 VXLAN_HOPE_S = 10.0
 """How long plain VXLAN to a new peer is taken to work without a proof: four lost probes take about 6 s."""
 VXLAN_PEERS_AT_FULL_PACE = 2
