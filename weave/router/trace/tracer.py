@@ -4,7 +4,6 @@ A router answers for its own end alone, and only what it would tell its operator
 `MAX_WAITING` questions wait; more are dropped and counted, and whoever asked says so after `ANSWER_S`.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -14,7 +13,6 @@ from weave.api.control import Attachment
 from weave.api.report import Report
 from weave.api.trace import LegReport, StepReport, TraceReport
 from weave.errors import EnvironmentFailure, RemoteError
-from weave.logs import fields
 from weave.mesh.service import MeshService
 from weave.names import PeerName
 from weave.net import Datapath, InsideState
@@ -22,8 +20,6 @@ from weave.router.containers import Containers
 from weave.router.trace.ends import End, at_address, find_ends
 from weave.router.trace.legs import Look, step, steps
 from weave.router.trace.messages import KIND, Answer, Question, decode, encode_answer, encode_question
-
-log = logging.getLogger("weave.trace")
 
 ANSWER_S = 3.0
 """A router that is busy programming the kernel takes a second."""
@@ -105,9 +101,8 @@ class Tracer:
         """Take in what a peer asks or answers; what nobody waits for, or there is no room for, is dropped."""
         try:
             message = decode(payload)
-        except RemoteError as exc:
+        except RemoteError:
             self.refused["malformed trace"] += 1
-            log.warning("message refused", extra=fields(peer=peer, reason=exc))
             return
         try:
             if isinstance(message, Question):
