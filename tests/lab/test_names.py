@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.lab.conftest import UPSTREAM
-from tests.lab.world import LAB, World, names_of
+from tests.lab.world import LAB, World, names_of, world
 from weave.lab import kernel, probes
 from weave.lab.names import SWITCH, UNDERLAY, namespace
 
@@ -147,3 +147,13 @@ def test_without_an_answer_from_the_hosts_resolver_the_client_hears_so(net: Worl
 def test_the_name_server_answers_nobody_on_the_underlay(net: World) -> None:
     done = net.lab.execute("h2", "dig", "+short", "+time=1", "+tries=1", "@198.51.100.1", "n1.weave.local.")
     assert done.returncode != 0, done.stdout
+
+
+def test_a_host_without_containers_begins_to_answer_when_somebody_asks_where() -> None:
+    with world("dnsargs", 1, ()) as net:
+        net.weave("h1", "dns-add", "192.0.2.9", "-h", "printer")
+        words = net.weave("h1", "dns-args").split()
+        assert words[1] == "--dns-search=weave.local"
+        address = words[0].removeprefix("--dns=")
+        assert dig(net, "h1", f"@{address}", "printer.weave.local.") == ["192.0.2.9"]
+        assert net.weave("h1", "dns-args").split() == words

@@ -169,6 +169,9 @@ class Control(Protocol):
 
     # Names
 
+    async def name_service(self) -> IPAddress:
+        """Return where names are answered on this host; its bridge gets an address for that if it has none yet."""
+
     async def add_name(self, container: str, fqdn: str, address: IPAddress) -> None:
         """Register a name with one address, on behalf of a container."""
 

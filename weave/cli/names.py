@@ -88,13 +88,14 @@ def _held(router: Client, ident: str) -> list[str]:
 
 @click.command(name="dns-args", epilog="Example: weave dns-args     (as in: docker run -d $(weave dns-args) nginx)")
 def dns_args() -> None:
-    """Print the options of `docker run` (or `podman run`) by which a container asks weave DNS of this host."""
+    """Print the options of `docker run` (or `podman run`) by which a container asks weave DNS of this host.
+
+    The bridge gets an address for that where it has none yet.
+    """
     router = client()
-    address, domain = (router.call("GET", word).text.strip() for word in ("dns-address", "domain"))
-    if not address:
-        raise LocalError("the bridge of this host has no address yet; `weave expose` gives it one, and so does the "
-                         "first container that is attached")
-    click.echo(f"--dns={address} --dns-search={domain.rstrip('.')}")
+    address = router.call("POST", "dns-address").text.strip()
+    domain = router.call("GET", "domain").text.strip().rstrip(".")
+    click.echo(f"--dns={address} --dns-search={domain}")
 
 
 def qualified(router: Client, name: str) -> str:

@@ -179,6 +179,11 @@ class FakeControl:
             case AnyIn(subnet):
                 return await self.allocate(ident, subnet)
 
+    async def name_service(self) -> IPAddress:
+        if self.the_report["DNS"] is None:
+            raise FeatureOff("this router answers no names (--no-dns)")
+        return ip_address("10.32.0.1")
+
     async def add_name(self, container: str, fqdn: str, address: IPAddress) -> None:
         self.names.append((container, fqdn, address))
 

@@ -84,6 +84,7 @@ CASES: list[tuple[str, str, object, int, str]] = [
     ("DELETE", "/expose", None, 200, ""),
     ("GET", "/domain", None, 200, "weave.local."),
     ("GET", "/dns-address", None, 200, "10.32.0.1"),
+    ("POST", "/dns-address", None, 200, "10.32.0.1"),
     ("GET", "/dns-address-port", None, 200, "10.32.0.1:53"),
     ("GET", "/name", None, 200, '"Hostname": "c2.weave.local."'),
     ("GET", "/lookup/c1", None, 200, "10.32.0.9\n"),

@@ -243,9 +243,8 @@ def test_router_takes_its_own_help(monkeypatch: pytest.MonkeyPatch, run: Run) ->
     assert called[0][1:] == ["-P", "-m", "weave.router", "--help", "192.0.2.1", "secret"]
 
 
-def test_dns_args_say_how_to_get_an_address_where_there_is_none(router: FakeControl, run: Run) -> None:
-    assert router.the_report["DNS"] is not None
-    router.the_report["DNS"]["Address"] = ""
+def test_dns_args_are_refused_where_no_names_are_answered(router: FakeControl, run: Run) -> None:
+    router.the_report["DNS"] = None
     result = run("dns-args")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "`weave expose` gives it one" in result.stderr
+    assert "this router answers no names" in result.stderr

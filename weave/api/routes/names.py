@@ -2,7 +2,7 @@
 
 from weave.api.arguments import Call
 from weave.api.errors import FeatureOff, NotFound
-from weave.api.operations import Field, Operation, Shape
+from weave.api.operations import WAIT_DEADLINE_S, Field, Operation, Shape
 from weave.api.replies import DONE, Reply
 from weave.api.report import DnsReport
 from weave.api.routes.addresses import LEGACY
@@ -23,6 +23,11 @@ async def _domain(call: Call) -> Reply:
 async def _address(call: Call) -> Reply:
     host = _dns(call)["Address"].rpartition(":")[0].strip("[]")
     return Reply(host, {"address": host})
+
+
+async def _serve(call: Call) -> Reply:
+    address = str(await call.control.name_service())
+    return Reply(address, {"address": address})
 
 
 async def _address_and_port(call: Call) -> Reply:
@@ -62,6 +67,8 @@ _REMOVED = "nothing, also where nothing matched"
 OPERATIONS = (
     Operation("GET", "/domain", "The domain we answer for", _domain, "the domain", subject="names"),
     Operation("GET", "/dns-address", "Where the name service listens", _address, "its address", subject="names"),
+    Operation("POST", "/dns-address", "Have the name service listen, if it does not yet; the bridge gets an address",
+              _serve, "its address", subject="names", deadline_s=WAIT_DEADLINE_S, waits=True),
     Operation("GET", "/dns-address-port", "Where the name service listens", _address_and_port,
               "its address and port", subject="names"),
     Operation("GET", "/name", "All names", _entries, "a list of names as in the report", subject="names"),
