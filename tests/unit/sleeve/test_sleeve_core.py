@@ -1,5 +1,7 @@
 """Sleeves that talk: handshakes, new keys, roaming, introductions, sizes, recovery, strangers."""
 
+import random
+
 import pytest
 
 from tests.unit.sleeve.wires import PORT, PSK, Net, key_pair, place
@@ -130,6 +132,41 @@ def test_a_peer_that_was_started_anew_is_talked_to_again_within_a_second() -> No
     net.unit("b", "a", b"welcome")
     net.run(0.1)
     assert net.hosts["a"].received == [b"welcome"]
+
+
+@pytest.mark.parametrize("restarted", "ab")
+@pytest.mark.parametrize("began", "ab")
+def test_a_peer_that_was_started_anew_at_once_is_not_taken_for_one_that_began_at_the_same_time(restarted: str,
+                                                                                              began: str) -> None:
+    other = {"a": "b", "b": "a"}
+    net = Net("ab")
+    net.drop = lambda source, _, data: source == place(other[began]) and data[0] == Kind.INITIATION
+    net.run(0.3)
+    current = net.hosts[began].core.peers[other[began]].current
+    assert current is not None
+    assert current.session.is_initiator
+    net.drop = lambda *_: False
+    net.hosts[restarted] = net.host(restarted, [PSK])
+    net.hosts[restarted].core.set_peers([net.config(other[restarted])], net.now)
+    net.run(0.1)
+    net.unit(other[restarted], restarted, b"welcome")
+    net.run(0.1)
+    assert net.hosts[restarted].received == [b"welcome"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_both_ends_choose_the_same_whatever_is_lost_of_two_handshakes_begun_at_once(seed: int) -> None:
+    net = Net("ab", seed=seed)
+    chance = random.Random(seed)
+    net.drop = lambda *_: chance.random() < 0.3
+    net.delay = lambda: chance.uniform(0.0, 0.02)
+    net.run(2.0)
+    net.drop = lambda *_: False
+    net.run(2.0)
+    for source, destination in ("ab", "ba"):
+        net.unit(source, destination, b"hello")
+        net.run(0.1)
+        assert net.hosts[destination].received == [b"hello"]
 
 
 def test_a_silent_way_is_noticed_and_found_again_elsewhere() -> None:

@@ -38,6 +38,8 @@ log = logging.getLogger("weave.net")
 
 _READ_BYTES = 1 << 16
 _POLL_S = 0.01
+_LOOK_INTERVAL_S = 0.1
+"""For a sleeve that somebody else is to start, which may take for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,9 @@ class SleeveClient:
                 await self._serve()
             except (EnvironmentFailure, RemoteError, OSError, trio.TooSlowError, trio.BrokenResourceError) as exc:
                 self.failure = str(exc) or "the sleeve does not answer"
-                log.warning("sleeve lost; starting it again", extra=fields(reason=self.failure))
+                log.warning("no sleeve; trying again", extra=fields(reason=self.failure))
             self._lost()
-            if trio.current_time() - began > limits.RESTART_MOST_S:
+            if self._config.is_apart or trio.current_time() - began > limits.RESTART_MOST_S:
                 wait_s = limits.RESTART_S
             await trio.sleep(wait_s)
             wait_s = min(2 * wait_s, limits.RESTART_MOST_S)
@@ -147,11 +149,12 @@ class SleeveClient:
         raise failure
 
     async def _connect(self) -> tuple[trio.SocketStream, Reader]:
-        """Return a stream to a sleeve of our version, started if need be."""
+        """Return a stream to a sleeve of our version, started if need be and if that is ours."""
+        stream = await self._await_another() if self._config.is_apart else None
         with trio.fail_after(2 * limits.HELLO_DEADLINE_S):
             while True:
                 await self._end_late_one()
-                stream = await _try_socket(self._config.socket)
+                stream = stream or await _try_socket(self._config.socket)
                 if stream is None:
                     await self._have_one()
                     await trio.sleep(_POLL_S)
@@ -166,12 +169,23 @@ class SleeveClient:
                     await stream.aclose()
                     raise EnvironmentFailure("the sleeve of this host is of another version; start weave-sleeve anew")
                 await _dismiss(stream)
+                stream = None
+
+    async def _await_another(self) -> trio.SocketStream:
+        """Return a stream to the sleeve that somebody else runs, however long that takes to come."""
+        while True:
+            stream = await _try_socket(self._config.socket)
+            if stream is not None:
+                return stream
+            missing = (f"no sleeve listens at {self._config.socket}, and this router was told to start none "
+                       "(--sleeve-apart); does weave-sleeve run on this host?")
+            if self.failure != missing:
+                log.warning("sleeve awaited", extra=fields(reason=missing))
+            self.failure = missing
+            await trio.sleep(_LOOK_INTERVAL_S)
 
     async def _have_one(self) -> None:
-        """Start a sleeve, unless one that we started still runs; raise `EnvironmentFailure` where that is not ours."""
-        if self._config.is_apart:
-            raise EnvironmentFailure(f"no sleeve listens at {self._config.socket}, and this router was told to start "
-                                     "none (--sleeve-apart); does weave-sleeve run on this host?")
+        """Start a sleeve, unless one that we started still runs."""
         if self._process is not None and self._process.poll() is None:
             return
         if self._process is not None and self._awaited:

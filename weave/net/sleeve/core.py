@@ -273,12 +273,15 @@ class SleeveCore:
         self.schedule(peer, now)
 
     def _yields(self, new: Inbox, current: Inbox | None) -> bool:
-        """Say whether of two sessions begun at once by both ends the older is the better, as the other end says too."""
+        """Say whether of two sessions whose initiations crossed the present one is the better, for both ends alike.
+
+        They crossed where the present session was not there yet when the new one was begun. One that was says nothing
+        against a new one: the other end may have started anew, and know the former no more.
+        """
         if current is None or new.session.is_initiator == current.session.is_initiator:
             return False
         we_are_first = self._static.public < new.peer.config.key
-        return (new.session.born - current.session.born < limits.SIMULTANEOUS_S
-                and current.session.is_initiator == we_are_first)
+        return current.session.born >= new.session.begun and current.session.is_initiator == we_are_first
 
     def _expire(self, peer: Peer, now: float) -> None:
         for inbox in peer.inboxes():

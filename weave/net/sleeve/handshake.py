@@ -104,4 +104,4 @@ def complete(initiation: Initiation, datagram: bytes, now: float) -> Session:
     at = RESPONSE_HEAD.size
     initiation.state.read_message(datagram[at:at + NOISE_2_BYTES])
     return Session(local=initiation.local, remote=remote, keys=initiation.state.split_keys(), is_initiator=True,
-                   now=now)
+                   now=now, begun=initiation.began)

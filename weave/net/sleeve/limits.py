@@ -9,8 +9,6 @@ REJECT_AFTER_S = 300.0
 """A session this old opens and seals nothing any more, whatever became of its successor."""
 REKEY_AFTER_UNITS = 1 << 22
 """Of up to 64 KiB each: 2^34 blocks of AES-GCM, where its bound is still below 2^-57 (RFC 8446, section 5.5)."""
-SIMULTANEOUS_S = 2.0
-"""Of two sessions born this close together and begun by different ends, both ends choose the same."""
 REPLAY_WINDOW = 2048
 """Counters below the highest one that are still told apart."""
 

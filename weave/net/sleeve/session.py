@@ -22,15 +22,18 @@ DATA, _CONTROL = 0, 1
 class Session:
     """What two ends agreed in one handshake."""
 
-    __slots__ = ("_control_sent", "born", "control_seen", "is_initiator", "local", "opener", "remote", "sealer", "seen",
-                 "sent")
+    __slots__ = ("_control_sent", "begun", "born", "control_seen", "is_initiator", "local", "opener", "remote",
+                 "sealer", "seen", "sent")
 
-    def __init__(self, *, local: int, remote: int, keys: tuple[bytes, bytes], is_initiator: bool, now: float) -> None:
+    def __init__(self, *, local: int, remote: int, keys: tuple[bytes, bytes], is_initiator: bool, now: float,
+                 begun: float | None = None) -> None:
         self.local = local
         """The number that datagrams to us carry."""
         self.remote = remote
         self.is_initiator = is_initiator
         self.born = now
+        self.begun = now if begun is None else begun
+        """When the initiation left us, or reached us."""
         self.sealer = AESGCM(keys[0])
         self.opener = AESGCM(keys[1])
         self.sent = 0
