@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.lab.test_sleeve import RECOVERY_S, pinging, sleeve_pid, sleeved
+from tests.lab.test_sleeve import RECOVERY_S, pinging, sleeve_pid, sleeve_pids, sleeved
 from tests.lab.world import LAB, SECRET, World, names_of, world
 from weave.lab import kernel
 from weave.lab.names import namespace
@@ -80,7 +80,8 @@ def test_a_sleeve_that_is_killed_is_started_again(net: World) -> None:
     before = sleeve_pid(net, "h2")
     with pinging(net, "c1", names_of(net.report("h1"))["c2"]) as outages:
         os.kill(before, signal.SIGKILL)
-        net.until(lambda: pids(net, "h2"), lambda found: found and found != [before], "no other sleeve comes")
+        net.until(lambda: sleeve_pids(net, "h2"), lambda found: len(found) == 1 and found != [before],
+                  "no other sleeve comes")
         sleeved(net, *HOSTS)
         net.until(lambda: net.reaches("c1", names_of(net.report("h1"))["c2"]), bool, "c2 is not reached")
     assert max(outages) < RECOVERY_S
@@ -88,16 +89,8 @@ def test_a_sleeve_that_is_killed_is_started_again(net: World) -> None:
 
 def test_a_sleeve_ends_with_whoever_runs_it(net: World) -> None:
     with apart(net, "h1"):
-        net.until(lambda: pids(net, "h1"), bool, "no sleeve comes")
-    assert not pids(net, "h1")
-
-
-def pids(net: World, host: str) -> list[int]:
-    """Return the sleeves of a host."""
-    try:
-        return [sleeve_pid(net, host)]
-    except ValueError:
-        return []
+        net.until(lambda: sleeve_pids(net, "h1"), bool, "no sleeve comes")
+    assert not sleeve_pids(net, "h1")
 
 
 def parent_of(pid: int) -> int:

@@ -111,7 +111,7 @@ class Datapath:
     @property
     def underlay_mtu(self) -> int:
         """Return the MTU of the devices that our traffic leaves by."""
-        return host.underlay(self._netlink, self._config.devices)[1] + limits.VXLAN_OVERHEAD_V4
+        return host.underlay_mtu(self._netlink, self._config.devices)
 
     @property
     def largest_payload(self) -> int:

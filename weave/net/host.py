@@ -108,9 +108,14 @@ def underlay(netlink: Netlink, own: Collection[str]) -> tuple[tuple[IPAddress, .
             uplink.segment_mtu(devices, assigned, routes, own))
 
 
+def underlay_mtu(netlink: Netlink, own: Collection[str]) -> int:
+    """Return the MTU of the devices that our traffic leaves by."""
+    return underlay(netlink, own)[1] + limits.VXLAN_OVERHEAD_V4
+
+
 def largest_payload(netlink: Netlink, own: Collection[str]) -> int:
     """Return the size of the largest UDP payload that the devices our traffic leaves by carry in one piece."""
-    return underlay(netlink, own)[1] + limits.VXLAN_OVERHEAD_V4 - limits.UDP_OVERHEAD
+    return underlay_mtu(netlink, own) - limits.UDP_OVERHEAD
 
 
 def routes_into(netlink: Netlink, network: IPNetwork, own: str) -> list[IPNetwork]:

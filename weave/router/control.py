@@ -14,7 +14,7 @@ from store import Store
 from weave import __version__
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.control import Attachment, AttachSpec, DetachSpec
-from weave.api.errors import Conflict, FeatureOff, NotFound, NotReady
+from weave.api.errors import Conflict, NotFound, NotReady
 from weave.api.report import EndpointReport, Report
 from weave.api.samples import Figure
 from weave.api.trace import TraceReport
@@ -203,8 +203,6 @@ class RouterControl:
 
     async def name_service(self) -> IPAddress:
         """Return where names are answered, which is at the bridge."""
-        if self._parts.dns is None:
-            raise FeatureOff("this router answers no names (--no-dns)")
         bridge = await self._parts.addressing.bridge_address()
         addresses = (address.ip for address in self._parts.datapath.bridge_state().addresses)
         found = next(addresses, None) if bridge is None else bridge.ip

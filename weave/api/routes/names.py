@@ -26,6 +26,7 @@ async def _address(call: Call) -> Reply:
 
 
 async def _serve(call: Call) -> Reply:
+    _dns(call)
     address = str(await call.control.name_service())
     return Reply(address, {"address": address})
 

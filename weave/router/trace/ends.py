@@ -86,7 +86,8 @@ def find_ends(report: Report, source: str, destination: str) -> tuple[End, End]:
 
 def at_address(report: Report, address: IPAddress, word: str = "") -> End:
     """Return the end that has an address."""
-    found = (row for row in report["Endpoints"] if address in (item.ip for item in map(ip_interface, row["Addresses"])))
+    beginning = f"{address}/"  # all are written alike, and a name may stand for many addresses among many endpoints
+    found = (row for row in report["Endpoints"] if any(text.startswith(beginning) for text in row["Addresses"]))
     return End(word or str(address), address, next(found, None))
 
 

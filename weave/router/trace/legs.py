@@ -51,9 +51,10 @@ def steps(report: Report, look: Look, end: End, other: End) -> Iterator[StepRepo
     if other.is_local:
         yield step("forwarding", "ok", f"{other.title} is on this host, too: the bridge passes it on by itself")
         return
+    link = _link_to(report, other)
     yield _neighbour(look.way, other)
-    yield _forwarding(look.way, other, _link_to(report, other))
-    yield _link(report, other, _link_to(report, other))
+    yield _forwarding(look.way, other, link)
+    yield _link(report, other, link)
 
 
 def step(name: str, state: State, text: str) -> StepReport:
