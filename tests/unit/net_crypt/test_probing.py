@@ -83,6 +83,24 @@ def test_lost_large_probes_alone_are_named() -> None:
     assert "large packets vanish" in clock.track.reason
 
 
+def test_large_probes_lost_while_it_is_proven_are_named() -> None:
+    clock = Clock()
+    clock.answers[True] = False
+    clock.run(limits.PROVE_S + 0.1)
+    assert clock.track.phase == FAILED
+    assert "large packets vanish" in clock.track.reason
+
+
+def test_a_way_that_is_cut_while_it_is_proven_is_not_taken_for_one_that_loses_large_packets() -> None:
+    clock = Clock()
+    clock.answers[True] = False
+    clock.run(limits.PROVE_INTERVAL_S + 0.1)
+    clock.answers[False] = False
+    clock.run(limits.PROVE_S)
+    assert clock.track.phase == FAILED
+    assert "no longer answered" in clock.track.reason
+
+
 def test_it_is_tried_again_after_a_pause_that_grows() -> None:
     clock = Clock()
     clock.answers = {False: False, True: False}

@@ -27,6 +27,10 @@ from weave.net.crypt.probe_messages import TOKEN_BYTES
 
 PROVING, PROVEN, FAILED = "proving", "proven", "failed"
 
+NEVER_HEARD = "no probe was answered: a firewall or NAT may drop the packets"
+WENT_SILENT = "probes are no longer answered: a firewall or NAT may drop the packets"
+LARGE_VANISH = "large packets vanish on the way: lower --mtu, or mend the MTU of the network between"
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -245,9 +249,9 @@ class Track:
         if self.phase != PROVEN or now < self._greeted_until:
             return
         if self._lost[False] >= limits.LOST_PROBES:
-            self._fail(self._trouble or "probes are no longer answered: a firewall or NAT may drop the packets", now)
+            self._fail(self._trouble or WENT_SILENT, now)
         elif self._lost[True] >= limits.LOST_PROBES:
-            self._fail("large packets vanish on the way: lower --mtu, or mend the MTU of the network between", now)
+            self._fail(LARGE_VANISH, now)
         elif sum(self._latest) >= limits.MANY_LOST:
             self._fail(f"{sum(self._latest)} of the latest {len(self._latest)} probes were lost", now)
 
@@ -261,9 +265,9 @@ class Track:
             return self._trouble
         if self._lost_many and False in self._latest:
             return f"{sum(self._latest)} of the latest {len(self._latest)} probes were lost"
-        if False in self._answered:
-            return "large packets vanish on the way: lower --mtu, or mend the MTU of the network between"
-        return "no probe was answered: a firewall or NAT may drop the packets"
+        if not self._answered:
+            return NEVER_HEARD
+        return WENT_SILENT if self._lost[False] > 1 or False not in self._answered else LARGE_VANISH
 
     def _fail(self, reason: str, now: float) -> None:
         if now - self._proven_at >= limits.STEADY_S:
