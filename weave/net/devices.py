@@ -19,8 +19,7 @@ from functools import partial
 
 from weave.errors import EnvironmentFailure
 from weave.net import limits, naming
-from weave.net.forwarding import SLEEVE_VERSION
-from weave.net.model import DatapathConfig
+from weave.net.model import SLEEVE_VERSION, DatapathConfig
 from weave.net.namespace import run_there
 from weave.net.plan import Alter, Create, Device, DeviceStep, DeviceWish, Foreign, Remove, plan_devices
 from weave.net.sleeve import tap
@@ -74,7 +73,7 @@ def _tunnel(config: DatapathConfig, version: int, mtu: int, *, silent: bool) -> 
     The kernel's default of not setting DF on IPv4 stays: over an underlay smaller than promised, large frames are
     fragmented and arrive, slowly, instead of vanishing; a sender that sets DF itself is told the smaller MTU.
     """
-    name = config.vxlan if version == 4 else config.vxlan6
+    name = config.tunnels[version]
     birth = {
         nl.IFLA_VXLAN_ID: config.vni.to_bytes(4, sys.byteorder),
         nl.IFLA_VXLAN_PORT: config.port.to_bytes(2),

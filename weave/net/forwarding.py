@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from weave.net.groups import NOWHERE
 from weave.net.limits import PROGRAM_SLICE
-from weave.net.model import SLEEVE, Forwarding, Mac, Packed
+from weave.net.model import SLEEVE, SLEEVE_VERSION, Forwarding, Mac, Packed
 from weave.net.plan import ForwardingChange
 from weave.netlink import messages
 from weave.netlink.codec import Message
@@ -27,7 +27,6 @@ from weave.netlink.constants import NTF_EXT_LEARNED
 from weave.netlink.readings import read_forward, read_neighbour
 
 T = TypeVar("T")
-SLEEVE_VERSION = 0
 OCTETS = {SLEEVE_VERSION: len(SLEEVE), 4: messages.IPV4_OCTETS, 6: messages.IPV6_OCTETS}
 FLOOD = Mac(bytes(6))
 _NOWHERE = {version: Packed(bytes(octets)) for version, octets in OCTETS.items()}

@@ -15,6 +15,8 @@ Packed = NewType("Packed", bytes)
 WIREGUARD_DEVICE = "weave-wg"
 SLEEVE = Packed(b"")
 """Stands for the way through the sleeve, which needs no underlay address of the kernel."""
+SLEEVE_VERSION = 0
+"""Stands for the sleeve where others have the family of their underlay: 4 or 6."""
 DEFAULT_INTERFACE = "ethwe"
 
 
@@ -50,9 +52,14 @@ class DatapathConfig:
         return f"vxlan6-{self.port}"
 
     @property
+    def tunnels(self) -> dict[int, str]:
+        """Names of the devices towards peers, by family of the underlay."""
+        return {4: self.vxlan, 6: self.vxlan6, SLEEVE_VERSION: self.sleeve}
+
+    @property
     def devices(self) -> tuple[str, ...]:
         """Names of the devices that are ours, but for cables."""
-        return self.vxlan, self.vxlan6, self.sleeve, WIREGUARD_DEVICE, self.bridge
+        return *self.tunnels.values(), WIREGUARD_DEVICE, self.bridge
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from weave.logs import fields
 from weave.net import devices, host, limits, sysctl
 from weave.net.announcing import announce
 from weave.net.firewall import Firewall
-from weave.net.forwarding import SLEEVE_VERSION, ForwardingTable
+from weave.net.forwarding import OCTETS, ForwardingTable
 from weave.net.frames import announcement
 from weave.net.groups import Membership, Receivers
-from weave.net.model import SLEEVE, DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote, WayState
+from weave.net.model import SLEEVE, SLEEVE_VERSION, DatapathConfig, Endpoint, Forwarding, Mac, Packed, Remote, WayState
 from weave.net.namespace import run_there, run_there_async
 from weave.net.notices import Ours
 from weave.net.plan import ForwardingChange, Local, plan_forwarding, want_forwarding
@@ -64,9 +64,8 @@ class Overlay:
 
     async def open(self) -> None:
         """Take over what is there and complete it."""
-        for version, name in ((6, self._config.vxlan6), (SLEEVE_VERSION, self._config.sleeve)):
-            if devices.find(self._netlink, name) is not None:
-                self._versions.add(version)
+        self._versions |= {version for version, name in self._config.tunnels.items()
+                           if devices.find(self._netlink, name) is not None}
         await self.firewall.adopt()
         self._settle_devices()
         self._read()
@@ -115,10 +114,8 @@ class Overlay:
         table.read(self.bridge, self._tunnels)
         neighbour = table.actual.neighbours.get(Packed(address.packed))
         vtep = table.actual.tunnels.get(Mac(messages.mac_octets(mac)))
-        device = None
-        if vtep is not None:
-            device = {len(SLEEVE): self._config.sleeve, messages.IPV4_OCTETS: self._config.vxlan}.get(
-                len(vtep), self._config.vxlan6)
+        device = None if vtep is None else next(
+            name for version, name in self._config.tunnels.items() if OCTETS[version] == len(vtep))
         return WayState(None if neighbour is None else neighbour.hex(":"), device,
                         ip_address(vtep) if vtep and any(vtep) else None)
 
@@ -212,9 +209,7 @@ class Overlay:
             self.device_steps += steps
             log.info("devices set up", extra=fields(bridge=self._config.bridge, steps=steps, mtu=self.mtu))
         self.bridge = links[self._config.bridge].index
-        self._tunnels = {version: links[name].index for version, name in
-                         ((4, self._config.vxlan), (6, self._config.vxlan6), (SLEEVE_VERSION, self._config.sleeve))
-                         if name in links}
+        self._tunnels = {version: links[name].index for version, name in self._config.tunnels.items() if name in links}
         try:
             run_there(self._namespace, lambda: sysctl.prepare(self._config.bridge))
         except OSError as exc:
