@@ -74,7 +74,7 @@ async def _measure(given: argparse.Namespace, place: Path) -> dict[str, list[flo
     async with open_store(place / "weave.db") as store, trio.open_nursery() as nursery:
         service = _service(store)
         await nursery.start(service.run)
-        service.synced()
+        service.expect_nobody()
 
         async def allocate() -> None:
             await service.allocate(next(idents))

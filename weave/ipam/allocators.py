@@ -116,10 +116,10 @@ class Allocators:
         for service in self._services.values():
             service.peers_changed(reachable, nicknames)
 
-    def synced(self) -> None:
-        """Take note that there is no peer to be expected."""
+    def expect_nobody(self) -> None:
+        """Take note that we shall connect to no peer by ourselves."""
         for service in self._services.values():
-            service.synced()
+            service.expect_nobody()
 
     def _of(self, family: int) -> IpamService:
         service = self._services.get(family)

@@ -103,9 +103,13 @@ class IpamCore:
             self.estate.announce()
         return self._finish(now)
 
-    def synced(self, now: float) -> list[Effect]:
-        """Take note that the channel was compared with some peer's, or that there is no peer to be expected."""
-        self._recall.is_done = self._is_stale = True
+    def expect_nobody(self, now: float) -> list[Effect]:
+        """Take note that we shall connect to no peer by ourselves, so that a host alone need not wait for any.
+
+        Where others own something they may yet connect to us, and know what we forgot.
+        """
+        if self.estate is None or not self.estate.has_other_owners():
+            self._recall.is_done = self._is_stale = True
         return self._finish(now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -152,14 +156,14 @@ class IpamCore:
 
     def takeover(self, request: int, peer: PeerName, now: float) -> list[Effect]:
         """Take everything a dead peer owns; the answer is how many addresses that was."""
-        return self._attempt(request, lambda: self._take_over(request, peer, now), now)
+        return self._attempt(request, lambda: self._take_over(request, peer), now)
 
     def surrender(self, request: int, now: float) -> list[Effect]:
         """Give everything we own to another peer, for we leave; the answer is how many addresses that was."""
         if self.estate is None:
             self._outbox.answer(request, 0)
         else:
-            self._handover.surrender(request, self.founding.companions(self.estate.division.ring_id), now)
+            self._handover.surrender(request, self._companions(), now)
             for waiting in list(self.desk.pending):
                 self.desk.end(waiting, LocalError("this peer is leaving the network"))
         return self._finish(now)
@@ -184,7 +188,7 @@ class IpamCore:
             return
         self._outbox.answer(request, outcome)
 
-    def _take_over(self, request: int, peer: PeerName, now: float) -> None:
+    def _take_over(self, request: int, peer: PeerName) -> None:
         if self.estate is None:
             raise LocalError("the range is not divided yet; there is nothing to take over")
         if peer == self.me:
@@ -193,7 +197,7 @@ class IpamCore:
             raise back(peer)
         if self._is_losing:
             raise LocalError(self.status())
-        self._handover.take_over(request, peer, self.founding.companions(self.estate.division.ring_id), now)
+        self._handover.take_over(request, peer)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -432,7 +436,7 @@ class IpamCore:
             self._outbox.answer(request, None)
         self.desk.primes.clear()
         self._is_stale |= self.space.expire(now)
-        self._handover.step(self.reachable, now)
+        self._handover.step(self.reachable, self._companions() if self._recall.is_done else None, now)
         question = None if self._recall.is_done else self._recall.ask(self._witnesses(), now)
         if question is not None:
             self._send(question[0], AskView(question[1], self.me))
@@ -442,8 +446,12 @@ class IpamCore:
 
     def _witnesses(self) -> list[PeerName]:
         """Return whom to ask what we may have forgotten: who is known to run our ring, or else anybody."""
-        assert self.estate is not None, "what we forgot is about a ring"
-        return self.founding.companions(self.estate.division.ring_id) or sorted(self.reachable)
+        return self._companions() or sorted(self.reachable)
+
+    def _companions(self) -> list[PeerName]:
+        """Return the reachable peers that are known to run our ring."""
+        assert self.estate is not None, "a peer without one has no companions"
+        return self.founding.companions(self.estate.division.ring_id)
 
     def _serve_all(self, now: float) -> None:
         """Serve the requests that wait, and look for space for the rest."""

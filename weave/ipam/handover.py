@@ -1,7 +1,8 @@
 """Whole estates that change hands: a dead peer's is taken over, a leaving peer's goes to an heir.
 
-A takeover first asks all reachable peers what they know of the dead one's ranges, so that what it gave away shortly
-before is not taken. The question also says who is about to take: of two, the one with the lower name steps back, and
+A takeover first waits until what we remember may be relied on: just started, we know neither who lives nor what moved
+on. Then it asks all reachable peers what they know of the dead one's ranges, so that what it gave away shortly before
+is not taken. The question also says who is about to take: of two, the one with the lower name steps back, and
 one message in either direction is enough for that. Then what was taken rests, so that two who could not even talk
 learn by gossip which of them has it. A leaving peer waits until its heir publishes what it got, for nobody will
 repeat it later.
@@ -33,9 +34,10 @@ class Takeover:
 
     peer: PeerName
     nonce: int
-    waiting: set[PeerName]
-    resend_at: float
-    deadline: float
+    waiting: set[PeerName] | None = None
+    """Who has not answered yet; None: nobody was asked so far."""
+    resend_at: float = inf
+    deadline: float = inf
 
 
 @dataclass(slots=True)
@@ -65,10 +67,9 @@ class Handover:
 
     # --- taking over ---------------------------------------------------------------------------------------------
 
-    def take_over(self, request: int, peer: PeerName, companions: Iterable[PeerName], now: float) -> None:
+    def take_over(self, request: int, peer: PeerName) -> None:
         """Begin to take the estate of a peer; it is not reachable and not we."""
-        nonce = self._rng.randint(1, MAX_NONCE)
-        self._takeovers[request] = Takeover(peer, nonce, set(companions), now, now + limits.VIEW_TIMEOUT_S)
+        self._takeovers[request] = Takeover(peer, self._rng.randint(1, MAX_NONCE))
 
     def show(self, source: PeerName, ask: AskView) -> View | Deny:
         """Return what we know of the ranges of a peer, what it wrote and owned first, as far as it fits.
@@ -86,7 +87,7 @@ class Handover:
     def shown(self, peer: PeerName, view: View) -> bool:
         """Take note of the view of a peer; say whether we had asked for it."""
         for takeover in self._takeovers.values():
-            if takeover.nonce == view.nonce and peer in takeover.waiting:
+            if takeover.nonce == view.nonce and takeover.waiting and peer in takeover.waiting:
                 takeover.waiting.discard(peer)
                 return True
         return False
@@ -94,7 +95,7 @@ class Handover:
     def denied(self, peer: PeerName, nonce: int) -> bool:
         """Step back for a peer that is taking what we wanted to take; say whether we had asked it."""
         for request, takeover in list(self._takeovers.items()):
-            if takeover.nonce == nonce and peer in takeover.waiting:
+            if takeover.nonce == nonce and takeover.waiting and peer in takeover.waiting:
                 self._step_back(request, peer)
                 return True
         return False
@@ -139,12 +140,20 @@ class Handover:
 
     # --- time ----------------------------------------------------------------------------------------------------
 
-    def step(self, reachable: frozenset[PeerName], now: float) -> None:
-        """End what is complete or has waited long enough, and repeat what may be lost."""
+    def step(self, reachable: frozenset[PeerName], companions: Iterable[PeerName] | None, now: float) -> None:
+        """End what is complete or has waited long enough, and repeat what may be lost.
+
+        `companions` are the reachable peers of our ring; None: what we remember may not be relied on yet.
+        """
         for request, takeover in list(self._takeovers.items()):
+            if takeover.waiting is None:
+                if companions is None:
+                    continue
+                takeover.waiting = set(companions)
+                takeover.resend_at, takeover.deadline = now, now + limits.VIEW_TIMEOUT_S
             takeover.waiting &= reachable
             if takeover.waiting and now < takeover.deadline:
-                self._inquire(takeover, now)
+                self._inquire(takeover, takeover.waiting, now)
                 continue
             del self._takeovers[request]
             self._end(request, back(takeover.peer) if takeover.peer in reachable else self._take(takeover.peer, now))
@@ -157,10 +166,10 @@ class Handover:
                 surrender.resend_at = now + limits.SURRENDER_RESEND_S
                 self._bequeath(surrender)
 
-    def _inquire(self, takeover: Takeover, now: float) -> None:
+    def _inquire(self, takeover: Takeover, companions: Iterable[PeerName], now: float) -> None:
         if now >= takeover.resend_at:
             takeover.resend_at = now + limits.VIEW_RESEND_S
-            for companion in sorted(takeover.waiting):
+            for companion in sorted(companions):
                 self._send(companion, AskView(takeover.nonce, takeover.peer))
 
     def deadline(self) -> float:

@@ -168,9 +168,9 @@ class IpamService:
         """Take note of who is reachable."""
         self._tell(lambda core, now: core.peers_changed(reachable, nicknames, now))
 
-    def synced(self) -> None:
-        """Take note that the channel was compared with some peer's, or that there is no peer to be expected."""
-        self._tell(lambda core, now: core.synced(now))
+    def expect_nobody(self) -> None:
+        """Take note that we shall connect to no peer by ourselves."""
+        self._tell(lambda core, now: core.expect_nobody(now))
 
     # --- events in -------------------------------------------------------------------------------------------------
 

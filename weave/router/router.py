@@ -268,7 +268,7 @@ class Parts:
         targets = [*self._settings.peers, *self._state.targets]
         self.mesh.connect(targets)
         if self.ipam is not None and not targets:
-            self.ipam.synced()
+            self.ipam.expect_nobody()
         self._listen_for_names()
         await self.naming.recover()
         await self.exposure.recover()

@@ -216,10 +216,10 @@ class Cluster:
         assert core is not None
         self._feed(self[number], core.cancel(request, self.world.now))
 
-    def synced(self, number: int) -> None:
+    def expect_nobody(self, number: int) -> None:
         core = self[number].core
         assert core is not None
-        self._feed(self[number], core.synced(self.world.now))
+        self._feed(self[number], core.expect_nobody(self.world.now))
 
     def _request(self, number: int, begin: Callable[[IpamCore, int, float], list[Effect]],
                  then: Callable[[Host, Outcome], None] = lambda _host, _outcome: None) -> int:

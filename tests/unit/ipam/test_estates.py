@@ -65,6 +65,47 @@ def test_takeover_of_oneself_or_of_the_living_is_refused(victim: int, words: str
     assert owners(cluster, 1) == "1" * 16 + "2" * 16
 
 
+def test_a_host_that_just_started_does_not_take_over_who_lives() -> None:
+    cluster = seeded(2)
+    claimed(cluster, 2, "db", "10.32.0.130/24")
+    cluster.crash(1)
+    wait(cluster, 1)
+    cluster.start(1)
+    assert core_of(cluster, 1).reachable == frozenset()
+    assert "is reachable" in answer(cluster, cluster.takeover(1, 2))
+    wait(cluster, 3)
+    assert owners(cluster, 1) == owners(cluster, 2) == "1" * 16 + "2" * 16
+
+
+def test_a_host_that_just_started_learns_what_moved_on_before_it_takes_over() -> None:
+    """An address of the dead host 3 went to host 2 while host 1 was off, and came from there to nobody else."""
+    cluster = seeded(3)
+    claimed(cluster, 3, "a", "10.32.0.170/24")
+    wait(cluster, 3)
+    cluster.crash(1)
+    wait(cluster, 1)
+    answer(cluster, cluster.release(3, "a"))
+    wait(cluster, 31)
+    assert claimed(cluster, 2, "a", "10.32.0.170/24", within=20) == "10.32.0.170/24"
+    wait(cluster, 3)
+    bury(cluster, 3)
+    cluster.start(1)
+    assert answer(cluster, cluster.takeover(1, 3))
+    wait(cluster, 15)
+    assert core_of(cluster, 2).view().conflicts == ()
+    assert "in use by a" in claimed(cluster, 1, "mine", "10.32.0.170/24", within=10)
+
+
+def test_a_host_alone_takes_over_after_it_waited_for_others() -> None:
+    cluster = seeded(2)
+    bury(cluster, 2)
+    cluster.crash(1)
+    cluster.start(1)
+    began = cluster.world.now
+    assert answer(cluster, cluster.takeover(1, 2), within=10) == "128"
+    assert 4.9 < cluster.world.now - began < 5.2
+
+
 def test_takeover_of_a_stranger_takes_nothing() -> None:
     cluster = seeded(2)
     assert answer(cluster, cluster.takeover(1, 9)) == "0"
@@ -184,6 +225,31 @@ def test_old_database_does_not_hand_out_what_moved_on() -> None:
     assert "in use by theirs" in answer(cluster, request, within=10)
     assert owners(cluster, 1) == "1" * 16 + "2" * 8 + "1" * 8
     cluster.check_converged()
+
+
+def test_old_database_of_a_host_that_others_connect_to_does_not_hand_out_what_moved_on() -> None:
+    """It knows of nobody to connect to, and of others that own something."""
+    cluster = seeded(1, [Observer()])
+    allocated(cluster, 2, "first")
+    wait(cluster, 3)
+    old = cluster.snapshot(1)
+    claimed(cluster, 2, "theirs", "10.32.0.5/24")
+    wait(cluster, 3)
+    cluster.crash(1)
+    cluster.restore(1, old)
+    cluster.start(1)
+    cluster.expect_nobody(1)
+    given = [answer(cluster, cluster.allocate(1, f"new{number}"), within=10) for number in range(10)]
+    assert all(given)
+    assert "10.32.0.5/24" not in given
+
+
+def test_a_host_that_never_had_peers_does_not_wait_for_any() -> None:
+    cluster = seeded(1)
+    cluster.crash(1)
+    cluster.start(1)
+    cluster.expect_nobody(1)
+    assert allocated(cluster, 1, "c", within=0.1) == "10.32.0.1/24"
 
 
 def test_old_database_with_used_addresses_that_moved_on_shows_a_conflict() -> None:

@@ -82,7 +82,7 @@ def test_lonely_elector_looks_around_before_it_elects_itself() -> None:
     request = cluster.allocate(1, "c")
     wait(cluster, 1)
     assert request not in cluster.outcomes
-    cluster.synced(1)
+    cluster.expect_nobody(1)
     assert answer(cluster, request, within=0.1) == "10.32.0.1/24"
 
 

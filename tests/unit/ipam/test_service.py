@@ -159,7 +159,7 @@ def test_restart_finds_what_was_acknowledged() -> None:
         async with running(store=store) as rig:
             assert rig.service.lookup("c") == [ip_interface("10.32.0.1/24")]
             assert await rig.service.allocate("c") == ip_interface("10.32.0.1/24")
-            rig.service.synced()
+            rig.service.expect_nobody()
             assert await rig.service.allocate("d") == ip_interface("10.32.0.2/24")
     run(scenario)
 
