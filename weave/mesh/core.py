@@ -256,9 +256,9 @@ class MeshCore(MeshStatus):
         if not connection.is_established:
             self._connections.establish(connection)
             self._links_changed()
+        self._handle(connection, message)
         for surplus in self._connections.surplus(connection.peer):
             self._close(surplus, DUPLICATE_CONNECTION)
-        self._handle(connection, message)
         return self._finish()
 
     def _handle(self, connection: Connection, message: Message) -> None:
@@ -280,6 +280,8 @@ class MeshCore(MeshStatus):
     def _on_heartbeat(self, connection: Connection, message: Heartbeat) -> None:
         is_first = connection.stamp == 0
         self._pulse.heard(connection, message, self._now)
+        if connection.is_congested:
+            return  # who does not read what we say is told no more of it
         if not is_first or self._me.name < connection.peer:  # the lower name begins the first exchange
             self._compare(connection, is_first=is_first)
         if not message.echo:
@@ -308,7 +310,7 @@ class MeshCore(MeshStatus):
 
     def _on_exchange(self, connection: Connection, message: Digest | SummaryList | Want) -> None:
         healing = self._gossip.healing.get(message.channel)
-        if healing is None:
+        if healing is None or connection.is_congested:
             return
         for item in healing.on_message(connection, message, self._now):
             self._courier.send(connection, item)

@@ -207,6 +207,17 @@ def test_duplicate_connections_become_one_at_both_ends() -> None:
     assert messages.Goodbye(DUPLICATE_CONNECTION) in one.sent
 
 
+def test_duplicate_connection_may_say_goodbye_at_that_moment() -> None:
+    wiring = Wiring()
+    one, two = wiring.add(1), wiring.add(2)
+    wiring.lose = True
+    first, second = (wiring.connect(two, one)[1] for _ in range(2))
+    wiring.run(0.1)
+    wiring.inject(one, first, messages.Heartbeat(1, 0, 0, ()))
+    wiring.inject(one, second, messages.Goodbye("no longer needed"))
+    assert [each.conn for each in one.core.connections()] == [first]
+
+
 def test_successor_of_a_dead_connection_lives() -> None:
     wiring, one, two, first = pair()
     wiring.silence(one, first)
@@ -344,6 +355,19 @@ def test_congested_connection_holds_gossip_and_coalesces_it() -> None:
     assert len(one.sent) == before + 1
     wiring.run(0.1)
     assert two.heard("dns") == {(name(1), b"k"): b"49"}
+
+
+def test_who_does_not_read_is_not_answered() -> None:
+    wiring = Wiring()
+    one, two = wiring.add(1), wiring.add(2)
+    conn, _ = wiring.connect(one, two)
+    wiring.run(1)
+    wiring.do(one, one.core.congested(conn, True, wiring.now))
+    said = len(one.sent)
+    for _ in range(100):
+        wiring.inject(one, conn, messages.Digest("topology", (1,) * 64))
+        wiring.inject(one, conn, messages.Heartbeat(1, 0, 0, ()))
+    assert len(one.sent) == said
 
 
 def test_unicast_waits_for_a_congested_connection_up_to_a_bound() -> None:
