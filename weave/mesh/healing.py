@@ -14,6 +14,7 @@ that an entry that somebody refuses does not become a fountain.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from weave.mesh import limits
 from weave.mesh.channel import Channel, Summary, bucket_of
@@ -63,15 +64,23 @@ class Healing:
         self._barren: dict[int, Barren] = {}
         self._waiting: dict[int, Connection] = {}
         """New connections whose first exchange waits for its turn."""
+        self._deferred_at = inf
+        """Since when every root that was heard differs from ours, and no exchange began, for the channel is busy."""
 
     def compare(self, connection: Connection, now: float, *, quiet: bool) -> list[Message]:
         """Compare the root last heard with ours; return what begins an exchange, where one is due."""
         if connection.roots.get(self._channel.name, 0) == self._channel.root:
             self._barren.pop(connection.conn, None)
+            self._deferred_at = inf
             return []
         if not quiet or now - self._replica.merged_at < limits.QUIET_BEFORE_HEALING_S:
-            return []
-        return self._begin(connection, now)
+            self._deferred_at = min(self._deferred_at, now)
+            if now - self._deferred_at < limits.HEALING_DEFERRED_S:
+                return []
+        began = self._begin(connection, now)
+        if began:
+            self._deferred_at = inf
+        return began
 
     def greet(self, connection: Connection, now: float) -> list[Message]:
         """Begin the first exchange on a new connection, or queue for it."""

@@ -64,6 +64,9 @@ PLAIN_SUMMARY_OWNERS = 32
 """Up to this many owners are summarised at once, which costs no more than the buckets would."""
 QUIET_BEFORE_HEALING_S = 0.4
 """A channel that merged something this recently is still being pushed to: its root says nothing yet."""
+HEALING_DEFERRED_S = 6.0
+"""A channel that is never quiet is healed nonetheless when nobody has had our root for this long: two rounds of
+heartbeats, in which what is only on its way arrives."""
 MAX_EXCHANGES = 2
 """Exchanges in flight for a channel that we began: more would fetch the same entries again."""
 MAX_EXCHANGES_ANSWERED = 4

@@ -89,6 +89,22 @@ def test_lost_push_is_healed_by_the_next_heartbeats() -> None:
     assert roots(peers[0]) == roots(peers[2])
 
 
+def test_lost_push_is_healed_though_somebody_never_stops_writing() -> None:
+    wiring = Wiring()
+    one, two, three = (wiring.add(number) for number in (1, 2, 3))
+    for here, there in ((one, two), (two, three), (one, three)):
+        wiring.connect(here, there)
+    wiring.run(3)
+    wiring.lose = True
+    wiring.publish(one, "dns", b"lost", b"v")
+    wiring.run(0.05)
+    wiring.lose = False
+    for number in range(60):
+        wiring.publish(three, "dns", b"busy", b"%d" % number)
+        wiring.run(0.3)
+    assert two.heard("dns")[name(1), b"lost"] == b"v"
+
+
 def test_unicast_is_relayed() -> None:
     wiring, peers = chain(4)
     wiring.send(peers[0], name(4), b"hello")
