@@ -413,7 +413,10 @@ class MeshCore(MeshStatus):
     def _publish_links(self) -> None:
         self._timers.links = inf
         self._links_done_at = self._now
-        value = topology.encode_links(self._connections.links())
+        links = self._connections.links()
+        if len(links) > limits.MAX_LINKS:
+            self.refuse("more connections than we can tell others of")
+        value = topology.encode_links(links)
         self._gossip.publish(topology.CHANNEL, topology.LINKS_KEY, value, self._spread, self._now)
 
     def _publish_peer(self) -> None:

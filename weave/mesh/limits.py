@@ -106,7 +106,7 @@ MAX_BYTES_PER_OWNER = 8 << 20
 MAX_KEY_BYTES = 600
 """A key: a DNS name, a container and an address fit."""
 MAX_VALUE_BYTES = 32 * 1024
-"""A value: the links of 500 neighbours fit."""
+"""A value: the links of 500 neighbours fit with their addresses, and of `MAX_LINKS` without."""
 MAX_IDENTITY_BYTES = 512
 """An encoded public identity; ours has about 160."""
 MAX_SIGNATURE_BYTES = 128
@@ -125,7 +125,7 @@ MAX_KIND_CHARS = 32
 """The kind of a unicast message."""
 MAX_REASON_CHARS = 200
 """The reason given with a goodbye."""
-MAX_LINKS = 1024
-"""Links that one peer may claim."""
+MAX_LINKS = 2500
+"""Links that one peer may claim: a hub that a whole mesh connects to has so many."""
 MAX_ADDRESSES = 32
 """Underlay addresses, or trusted subnets, that one peer may advertise."""

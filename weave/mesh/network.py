@@ -185,6 +185,8 @@ class Network:
                     ports[name] = record.control_port
         for name in sorted(self.reachable):
             for link in self._topology.links.get(name, NO_LINKS).links:
+                if not link.address:
+                    continue
                 if link.outbound and link.peer in found:
                     found[link.peer][link.address] = None
                 elif link.peer in ports:

@@ -6,8 +6,8 @@ everybody, reachable or not, and a fingerprint of all established links: two pee
 same graph.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from weave import wire
@@ -44,7 +44,7 @@ class LinkRecord:
     peer: PeerName
     outbound: bool
     address: str
-    """Of the other end, as ip:port."""
+    """Of the other end, as ip:port; empty where the record would have been too long."""
     established: bool
 
 
@@ -98,7 +98,17 @@ def decode_peer(value: bytes) -> PeerRecord:
 
 
 def encode_links(links: tuple[LinkRecord, ...]) -> bytes:
-    """Encode the connections of this peer, sorted by the other end's name."""
+    """Encode the connections of this peer, sorted by the other end's name, up to `MAX_LINKS` of them.
+
+    Where there are so many that they would not fit with their addresses, these are left out: they only help to find
+    peers that advertise none themselves.
+    """
+    kept = links[: limits.MAX_LINKS]
+    value = _pack_links(kept)
+    return value if len(value) <= limits.MAX_VALUE_BYTES else _pack_links([replace(each, address="") for each in kept])
+
+
+def _pack_links(links: Sequence[LinkRecord]) -> bytes:
     return wire.pack(
         [[peer_name_to_bytes(link.peer), link.outbound, link.address, link.established] for link in links]
     )

@@ -7,9 +7,12 @@ import pytest
 from tests.sim.fakes import FakeSigner, identity_of
 from tests.unit.mesh.fixtures import Peer, Wiring, entry, name, roots
 from weave.errors import LocalError
-from weave.mesh import limits, messages
+from weave.mesh import limits, messages, topology
 from weave.mesh.core import DUPLICATE_CONNECTION
 from weave.mesh.entries import write_entry
+from weave.mesh.peers import RemotePeer
+from weave.mesh.topology import LinkRecord
+from weave.names import PeerName
 
 
 def pair() -> tuple[Wiring, Peer, Peer, int]:
@@ -430,3 +433,33 @@ def test_idle_mesh_says_little() -> None:
     for peer in peers:
         assert {type(message) for message in peer.sent} == {messages.Heartbeat}
         assert len(peer.sent) <= 12 * len(peer.core.connections())
+
+
+@pytest.mark.parametrize(("count", "most", "bytes_"), [(20, 2500, 32768), (20, 2500, 300), (20, 15, 32768)])
+def test_hub_publishes_as_many_links_as_others_take(
+    count: int, most: int, bytes_: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_LINKS", most)
+    monkeypatch.setattr(limits, "MAX_VALUE_BYTES", bytes_)
+    hub = Wiring().add(1).core
+    for number in range(1, count + 1):
+        other = PeerName(f"7a:01:00:00:{number >> 8:02x}:{number & 255:02x}")
+        remote = RemotePeer(other, identity_of(other), "h", number, 6783)
+        hub.connection_up(number, remote, address="198.51.100.99:40000", outbound=False, target=None, now=1.0)
+        hub.message(number, messages.Heartbeat(1, 1, 0, ()), 1.01)
+    hub.tick(1.1)
+    value = next(each.value for each in hub.entries(topology.CHANNEL) if each.key == topology.LINKS_KEY)
+    assert value is not None
+    record = topology.decode_links(name(1), value)
+    assert len(record.established) == min(count, most)
+    assert {link.address for link in record.links} == ({"198.51.100.99:40000"} if bytes_ > 1000 else {""})
+    assert sum(hub.refused.values()) == (count > most)
+
+
+def test_links_of_a_hub_fit_at_their_most() -> None:
+    links = tuple(LinkRecord(PeerName(f"7a:01:00:00:{number >> 8:02x}:{number & 255:02x}"), outbound=False,
+                             address="[2001:db8:1234:5678:9abc:def0:1234:5678]:65535", established=True)
+                  for number in range(limits.MAX_LINKS + 1))
+    value = topology.encode_links(links)
+    assert len(value) <= limits.MAX_VALUE_BYTES
+    assert len(topology.decode_links(name(1), value).established) == limits.MAX_LINKS
