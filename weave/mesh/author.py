@@ -26,6 +26,16 @@ from weave.mesh.entries import (
 from weave.names import PeerName
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came of a write."""
+
+    entries: Sequence[Entry] = ()
+    """To be spread, a floor last."""
+    dropped: tuple[bytes, ...] = ()
+    """Keys that a raised floor removed."""
+
+
 @dataclass(slots=True)
 class Strangers:
     """How often entries under our key came from elsewhere, and when we may answer again."""
@@ -52,8 +62,8 @@ class Author:
         """How often entries from above our counter came back to us."""
         return self._strangers.count
 
-    def write(self, key: bytes, value: bytes | None) -> list[Entry]:
-        """Set or withdraw a key; return the entries to spread, none where nothing changes.
+    def write(self, key: bytes, value: bytes | None) -> Written:
+        """Set or withdraw a key; nothing is written where nothing changes.
 
         Raise `LocalError` for what no other peer would take.
         """
@@ -61,15 +71,15 @@ class Author:
         held = self._channel.held(self._me)
         old = held.entries.get(key) if held else None
         if (old.value if old else None) == value:
-            return []
+            return Written()
         self._counter += 1
         written = self._put(key, self._counter, value)
         held = self._channel.held(self._me)
         assert held is not None
-        live = len(held.entries) - held.tombstones
-        if held.tombstones > max(limits.MIN_TOMBSTONES, live):
+        is_crowded = len(held.entries) > limits.MAX_ENTRIES_PER_OWNER - limits.MIN_TOMBSTONES
+        if held.tombstones > limits.MIN_TOMBSTONES and (held.tombstones > held.live or is_crowded):
             return self.raise_floor()
-        return [written]
+        return Written([written])
 
     def check(self, key: bytes, value: bytes | None) -> None:
         """Raise `LocalError` for what no other peer would take."""
@@ -81,23 +91,23 @@ class Author:
             raise LocalError(f"a value has up to {limits.MAX_VALUE_BYTES} bytes, this one has {len(value)}")
         held = self._channel.held(self._me)
         if held and not held.has_room_for(key, size_of(key, value, SIGNATURE_BYTES)):
-            raise LocalError(f"this peer has {len(held.entries)} entries in {self._channel.name}, it can have no more")
+            raise LocalError(f"this peer has {held.live} entries in {self._channel.name}, it can have no more")
 
-    def sweep(self) -> list[Entry]:
+    def sweep(self) -> Written:
         """Let the entries of our earlier lives die."""
         held = self._channel.held(self._me)
         if held is not None and held.floor >= self._first_version:
-            return []
-        return [self._put(FLOOR_KEY, self._first_version, b"")]
+            return Written()
+        return self._put_floor([], self._first_version)
 
-    def raise_floor(self) -> list[Entry]:
-        """Write our live entries again above a new floor; return them, the floor last."""
+    def raise_floor(self) -> Written:
+        """Write our live entries again above a new floor."""
         held = self._channel.held(self._me)
         values = [(key, held.entries[key].value) for key in sorted(live_keys(held))] if held else []
         floor_version = self._counter + 1
         self._counter += 1 + len(values)
         news = [self._put(key, floor_version + n, value) for n, (key, value) in enumerate(values, start=1)]
-        return [*news, self._put(FLOOR_KEY, floor_version, b"")]
+        return self._put_floor(news, floor_version)
 
     def adopt(self, version: int) -> None:
         """Take note that an entry of ours, news to us, was accepted into a durable channel."""
@@ -105,13 +115,13 @@ class Author:
             self._strangers.count += 1
             self._counter = version
 
-    def answer(self, entries: Sequence[Entry], now: float) -> list[Entry]:
+    def answer(self, entries: Sequence[Entry], now: float) -> Written:
         """Take in verified entries under our own key that are news to us; return what to spread instead of them."""
         top = max(entry.version for entry in entries)
         if top <= self._first_version:
-            return []  # an earlier life: the floor comes soon
+            return Written()  # an earlier life: the floor comes soon
         if now < self._strangers.next_answer:
-            return []
+            return Written()
         self._strangers.count += 1
         self._strangers.next_answer = now + self._strangers.pause
         self._strangers.pause = min(2 * self._strangers.pause, limits.REASSERT_INTERVAL_MAX_S)
@@ -123,3 +133,8 @@ class Author:
         merged = self._channel.put(entry)
         assert merged.is_new, "our own versions only rise"
         return entry
+
+    def _put_floor(self, news: Sequence[Entry], version: int) -> Written:
+        """Write a floor under entries that were just written."""
+        floor = write_entry(self._channel.name, self._me, FLOOR_KEY, version, b"", self._signer)
+        return Written([*news, floor], self._channel.put(floor).dropped)

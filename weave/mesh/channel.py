@@ -29,6 +29,11 @@ class Owned:
     size: int = 0
     """About the octets of all entries."""
 
+    @property
+    def live(self) -> int:
+        """Return how many entries are none of the withdrawn."""
+        return len(self.entries) - self.tombstones
+
     def has_room_for(self, key: bytes, size: int) -> bool:
         """Say whether an entry of this size may be added, or take the place of the one that has its key."""
         old = self.entries.get(key)

@@ -462,7 +462,7 @@ class MeshCore(MeshStatus):
     def _forget_unreachable(self) -> None:
         """Forget who has been unreachable for long, and begin to count for who turned up without a path."""
         self._timers.forget = self._now + limits.FORGET_CHECK_S
-        self._absences.begin(self._gossip.owners() - self._network.reachable, self._now)
+        self._absences.begin(self._gossip.forgettable() - self._network.reachable, self._now)
         due = self._absences.forget(self._now)
         for name in due:
             for channel, changes in self._gossip.forget(name):

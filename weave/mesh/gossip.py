@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from store.changes import Change
 from weave.errors import LocalError
 from weave.mesh import rows, topology
-from weave.mesh.author import Author
+from weave.mesh.author import Author, Written
 from weave.mesh.channel import Channel, live_keys
 from weave.mesh.connections import Connection
 from weave.mesh.entries import FLOOR_KEY, ChannelChange, Entry, Signer, Verifier, signed_bytes
@@ -152,10 +152,12 @@ class Gossip:
         for replica in self.replicas.values():
             replica.channel.cover(owners)
 
-    def owners(self) -> set[PeerName]:
-        """Return everybody who owns anything in a channel that is not durable."""
-        channels = [replica.channel for replica in self.replicas.values() if not replica.channel.durable]
-        return {owner for channel in channels for owner in channel.owners}
+    def forgettable(self) -> set[PeerName]:
+        """Return everybody of whom anything is held that `forget` would drop: entries, or nothing but an identity."""
+        owners: dict[bool, set[PeerName]] = {True: set(), False: set()}
+        for replica in self.replicas.values():
+            owners[replica.channel.durable].update(replica.channel.owners)
+        return owners[False] | (self.identities.names() - owners[True])
 
     def roots(self) -> tuple[tuple[str, int], ...]:
         """Return the roots for a heartbeat; what is empty stays out."""
@@ -173,11 +175,14 @@ class Gossip:
         news = [entry for entry in group.entries if channel.is_news(entry)]
         if not news:
             return
-        refusal = self.identities.admit(group.owner, group.identity)
+        refusal = self.identities.refusal(group.owner, group.identity)
         if refusal:
             self._count(refusal, len(news))
             return
         news = [entry for entry in news if entry.owner == group.owner and self._is_genuine(channel.name, group, entry)]
+        if not news:
+            return
+        self.identities.admit(group.owner, group.identity)
         if group.owner == self._me:
             news = self._meet_own(replica, news, received, spread, now)
         merged = self._merge(replica, news, received)
@@ -192,8 +197,6 @@ class Gossip:
     ) -> list[Entry]:
         """Decide about entries under our own key that we do not know; return those to merge."""
         author = self.authors[replica.channel.name]
-        if not news:
-            return []
         if replica.channel.durable:
             for entry in news:
                 author.adopt(entry.version)
@@ -216,28 +219,29 @@ class Gossip:
             kept.append(entry)
             received.changes.extend(merged.changes)
             if channel.durable:
-                received.rows.extend(self._rows(channel.name, [entry], merged.dropped))
+                received.rows.extend(self._rows(channel.name, entry.owner, [entry], merged.dropped))
         return kept
 
-    def _own(self, name: str, entries: list[Entry], spread: Spread, now: float) -> list[Change]:
+    def _own(self, name: str, written: Written, spread: Spread, now: float) -> list[Change]:
         """Queue entries that we wrote; return the rows to store."""
-        if not entries:
+        if not written.entries:
             return []
         replica = self.replicas[name]
-        replica.merges += len(entries)
+        replica.merges += len(written.entries)
         replica.merged_at = now
         for connection in spread(self._me, None):
-            connection.outbox.add(name, entries)
-        return self._rows(name, entries, ()) if replica.channel.durable else []
+            connection.outbox.add(name, written.entries)
+        return self._rows(name, self._me, written.entries, written.dropped) if replica.channel.durable else []
 
-    def _rows(self, name: str, entries: list[Entry], dropped: tuple[bytes, ...]) -> list[Change]:
+    def _rows(
+        self, name: str, owner: PeerName, entries: Iterable[Entry], dropped: tuple[bytes, ...]
+    ) -> list[Change]:
         changes: list[Change] = []
-        for entry in entries:
-            if entry.owner not in self._stored_identities:
-                self._stored_identities.add(entry.owner)
-                changes.append(rows.identity_row(entry.owner, self.identities.of(entry.owner) or b""))
-            changes.extend(rows.dropped_row(name, entry.owner, key) for key in dropped)
-            changes.append(rows.entry_row(name, entry))
+        if owner not in self._stored_identities:
+            self._stored_identities.add(owner)
+            changes.append(rows.identity_row(owner, self.identities.of(owner) or b""))
+        changes.extend(rows.dropped_row(name, owner, key) for key in dropped)
+        changes.extend(rows.entry_row(name, entry) for entry in entries)
         return changes
 
     def _is_genuine(self, channel: str, group: Group, entry: Entry) -> bool:

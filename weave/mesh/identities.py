@@ -28,6 +28,13 @@ class Identities:
 
     def admit(self, name: PeerName, identity: bytes) -> str:
         """Pin an identity under a name, or find it pinned; return why not, or nothing."""
+        refusal = self.refusal(name, identity)
+        if not refusal:
+            self._pinned[name] = identity
+        return refusal
+
+    def refusal(self, name: PeerName, identity: bytes) -> str:
+        """Return why an identity may not be pinned under a name, or nothing."""
         pinned = self._pinned.get(name)
         if pinned is not None:
             return "" if pinned == identity else DUPLICATE_NAME
@@ -39,8 +46,11 @@ class Identities:
             return WRONG_NAME
         if len(self._pinned) >= limits.MAX_OWNERS:
             return TOO_MANY
-        self._pinned[name] = identity
         return ""
+
+    def names(self) -> set[PeerName]:
+        """Return every name that has an identity pinned."""
+        return set(self._pinned)
 
     def forget(self, name: PeerName) -> None:
         """Drop a pin; whoever comes next under the name is believed."""

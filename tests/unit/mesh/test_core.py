@@ -7,9 +7,9 @@ import pytest
 from tests.sim.fakes import FakeSigner, identity_of
 from tests.unit.mesh.fixtures import Peer, Wiring, entry, name, roots
 from weave.errors import LocalError
-from weave.mesh import limits, messages, topology
+from weave.mesh import limits, messages, rows, topology
 from weave.mesh.core import DUPLICATE_CONNECTION
-from weave.mesh.entries import write_entry
+from weave.mesh.entries import Entry, write_entry
 from weave.mesh.peers import RemotePeer
 from weave.mesh.topology import LinkRecord
 from weave.names import PeerName
@@ -282,6 +282,17 @@ def test_durable_entries_survive_a_restart_of_everybody() -> None:
     assert reborn.core.identity_of(name(2)) == two.me.identity
 
 
+def test_what_was_withdrawn_does_not_stay_in_the_store() -> None:
+    wiring = Wiring()
+    one, two = wiring.add(1), wiring.add(2)
+    wiring.connect(one, two)
+    for number in range(3 * limits.MIN_TOMBSTONES):
+        wiring.publish(one, "ipam", b"%d" % number, b"v")
+        wiring.publish(one, "ipam", b"%d" % number, None)
+    wiring.run(3)
+    assert len(one.rows[rows.ENTRY_TABLE]) == len(two.rows[rows.ENTRY_TABLE]) <= limits.MIN_TOMBSTONES + 2
+
+
 def test_old_database_adopts_its_newer_durable_entries_and_says_so() -> None:
     wiring, one, two, _ = pair()
     wiring.publish(two, "ipam", b"k", b"new")
@@ -332,6 +343,28 @@ def test_unknown_owner_must_prove_its_name(identity: bytes, reason: str) -> None
     forged = write_entry("dns", name(7), b"k", 1 << 32, b"v", FakeSigner(identity))
     wiring.inject(one, conn, messages.Delta("dns", (messages.Group(name(7), identity, (forged,)),)))
     assert one.core.refused[reason] == 1
+
+
+def test_identity_that_signed_nothing_is_not_held() -> None:
+    wiring, one, _, conn = pair()
+    forged = Entry(name(9), b"k", 1 << 32, b"v", b"no signature")
+    delta = messages.Delta("dns", (messages.Group(name(9), identity_of(name(9)), (forged,)),))
+    wiring.inject(one, conn, delta)
+    assert one.core.refused["bad signature"] == 1
+    assert one.core.identity_of(name(9)) is None
+
+
+def test_identity_of_a_connection_that_came_to_nothing_is_forgotten() -> None:
+    wiring = Wiring()
+    one, two = wiring.add(1), wiring.add(2)
+    wiring.lose = True
+    conn, _ = wiring.connect(one, two)
+    wiring.disconnect(one, conn)
+    wiring.run(60)
+    assert one.core.identity_of(name(2)) is not None
+    wiring.run(limits.FORGET_AFTER_S + 2 * limits.FORGET_CHECK_S)
+    assert one.core.identity_of(name(2)) is None
+    assert one.core.identity_of(name(1)) is not None
 
 
 def test_entry_of_one_channel_does_not_pass_in_another() -> None:
