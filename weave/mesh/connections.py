@@ -117,6 +117,11 @@ class Connections:
         is_back = connection.remote.uid in self._lives.get(connection.peer, ())
         return is_back and any(each.remote.uid != connection.remote.uid for each in self.of(connection.peer))
 
+    def is_one_too_many(self, connection: Connection) -> bool:
+        """Say whether the process at the other end has more connections to us than anybody needs."""
+        same = [each for each in self.of(connection.peer) if each.remote.uid == connection.remote.uid]
+        return len(same) > limits.MAX_CONNECTIONS_OF_PEER
+
     def rivals(self, connection: Connection, now: float) -> list[Connection]:
         """Return the other connections to the same peer, from now on in rivalry with a new one."""
         others = [other for other in self.of(connection.peer) if other is not connection]

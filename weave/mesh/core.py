@@ -45,6 +45,7 @@ TABLES = rows.TABLES
 DUPLICATE_CONNECTION = "duplicate of another connection to the same peer"
 RESTARTED = "the other end started anew"
 CLONED = "the same key runs on two machines"
+TOO_MANY = "too many connections to one peer"
 SURPLUS = "no longer needed"
 SILENT = f"nothing heard for {limits.DEAD_AFTER_S:g} s"
 
@@ -152,8 +153,10 @@ class MeshCore(MeshStatus):
         self._connections.add(connection)
         refusal = self._gossip.identities.admit(remote.name, remote.identity)
         if not refusal and self._connections.is_clone(connection):
-            self._clones[remote.name] = address
+            self._clones.saw(remote.name, address, now)
             refusal = CLONED
+        if not refusal and self._connections.is_one_too_many(connection):
+            refusal = TOO_MANY
         if refusal:
             self.refuse(refusal)
             self._close(connection, refusal)
@@ -272,7 +275,8 @@ class MeshCore(MeshStatus):
             case Unicast():
                 self._on_unicast(connection, message)
             case Goodbye():
-                self._is_cloned |= message.reason in (RESTARTED, CLONED)  # we are alive, and were not restarted
+                if message.reason in (RESTARTED, CLONED):  # we are alive, and were not restarted
+                    self._clones.saw_ours(self._now)
                 self._close(connection, message.reason, says_goodbye=False)
             case Unknown():
                 self.refuse("message of a later version")
@@ -462,6 +466,7 @@ class MeshCore(MeshStatus):
     def _forget_unreachable(self) -> None:
         """Forget who has been unreachable for long, and begin to count for who turned up without a path."""
         self._timers.forget = self._now + limits.FORGET_CHECK_S
+        self._clones.count(self._gossip.strangers(), self._now)
         self._absences.begin(self._gossip.forgettable() - self._network.reachable, self._now)
         due = self._absences.forget(self._now)
         for name in due:

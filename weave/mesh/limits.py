@@ -91,6 +91,8 @@ REASSERT_INTERVAL_S = 5.0
 """The least time between two re-assertions of our own entries, doubled each time: two clones must not wage a war."""
 REASSERT_INTERVAL_MAX_S = 300.0
 """The longest such time."""
+CLONE_NEWS_S = 3600.0
+"""For so long it is told that two machines ran with one key."""
 DISCOVERY_INTERVAL_S = 1.0
 """How often, at most, the planner is told of addresses found in the topology."""
 MIN_TOMBSTONES = 64
@@ -99,6 +101,9 @@ MIN_TOMBSTONES = 64
 # --- what others may make us hold -------------------------------------------------------------------------------
 MAX_OWNERS = 8192
 """Identities and owners held; four times what anybody has tried to run."""
+MAX_CONNECTIONS_OF_PEER = 8
+"""Connections with one process at the other end: one is used; two that dial each other at several addresses each have
+a few for a moment."""
 MAX_ENTRIES_PER_OWNER = 16384
 """Entries of one owner in one channel: a host with 4,000 containers of four names each."""
 MAX_BYTES_PER_OWNER = 8 << 20

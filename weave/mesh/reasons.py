@@ -31,9 +31,6 @@ class Reason(Enum):
     MALFORMED = 11, "the other end sent a handshake that makes no sense", True
     TAMPERED = 12, "the handshake was altered on the way, or the other end is broken", True
     IDENTITY_MISMATCH = 13, "the other end shows the identity of somebody else", True
-    TOO_MANY_CONNECTIONS = 14, "the connection limit is reached", True
-    ALREADY_CONNECTED = 15, "the two ends are connected already", False
-    SHUTTING_DOWN = 16, "the router is stopping", True
 
     def __init__(self, code: int, sentence: str, retry: bool) -> None:
         self.code = code

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from weave.mesh.attempts import TargetView
+from weave.mesh.clones import Clones
 from weave.mesh.connections import Connections
 from weave.mesh.courier import Courier
 from weave.mesh.entries import ChannelChange
@@ -12,9 +13,6 @@ from weave.mesh.peers import LocalPeer
 from weave.mesh.planning import Planning
 from weave.mesh.views import BroadcastRoute, ChannelView, ConnectionView, PeerView, UnicastRoute
 from weave.names import PeerName
-
-CLONE_SUSPECTED_AFTER = 3
-"""An old database is contradicted once or twice, by what remembers it; a clone contradicts again and again."""
 
 
 class MeshStatus:
@@ -35,9 +33,7 @@ class MeshStatus:
         self._connections = connections
         self._courier = courier
         self._planner = planner
-        self._is_cloned = False
-        self._clones: dict[PeerName, str] = {}
-        """Peers of which two are running, and where the one that was turned away came from."""
+        self._clones = Clones()
 
     @property
     def refused(self) -> Counter[str]:
@@ -93,14 +89,14 @@ class MeshStatus:
         said = [
             f"two machines run with the key of peer {name} ({self._network.nickname(name)}), one of them at {address}; "
             "stop one and delete its state directory"
-            for name, address in sorted(self._clones.items())
+            for name, address in self._clones.others()
         ]
         strangers = self._gossip.strangers()
-        if self._is_cloned or strangers >= CLONE_SUSPECTED_AFTER:
+        if self._clones.is_ours(strangers):
             said.append(
                 f"another machine runs with the key of this peer ({self._me.name}); "
                 "stop one of them and delete its state directory"
             )
-        elif strangers:
+        elif self._clones.news(strangers):
             said.append("this peer met newer entries of its own: its database is older than what it once published")
         return said

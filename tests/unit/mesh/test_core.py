@@ -237,6 +237,16 @@ def test_duplicate_connection_may_say_goodbye_at_that_moment() -> None:
     assert [each.conn for each in one.core.connections()] == [first]
 
 
+def test_a_peer_with_the_higher_say_cannot_have_any_number_of_connections() -> None:
+    """It is the lower name that closes what is one too many; the other end bounds what it takes nonetheless."""
+    wiring = Wiring()
+    one, two = wiring.add(1), wiring.add(2)
+    wiring.lose = True
+    for _ in range(3 * limits.MAX_CONNECTIONS_OF_PEER):
+        wiring.connect(one, two)
+    assert len(two.core.connections()) == limits.MAX_CONNECTIONS_OF_PEER
+
+
 def test_successor_of_a_dead_connection_lives() -> None:
     wiring, one, two, first = pair()
     wiring.silence(one, first)
