@@ -53,6 +53,7 @@ class Site:
         self._on_problem = on_problem
         self._sockets: Sockets | None = None
         self._failures = 0
+        self._pause_s = BIND_RETRY_S
         self._scope = trio.CancelScope()
 
     @property
@@ -68,6 +69,7 @@ class Site:
             self._failed(exc)
             return
         self._failures = 0
+        self._pause_s = BIND_RETRY_S
         if self.problem is not None:
             self.problem = None
             self._on_problem(self._address, None)
@@ -87,7 +89,8 @@ class Site:
 
     async def _serve_once(self) -> None:
         if self._sockets is None:
-            await trio.sleep(min(BIND_RETRY_S * 2 ** (self._failures - 1), BIND_RETRY_MAX_S))
+            await trio.sleep(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, BIND_RETRY_MAX_S)
             self.bind()
             return
         try:

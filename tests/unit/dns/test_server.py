@@ -10,10 +10,12 @@ import dns.message
 import pytest
 import trio
 from dns.flags import TC
+from trio.testing import MockClock
 
 from tests.unit.dns.loopback import SERVER, Served, address_reply, run, until
 from tests.unit.dns.support import ME, has_flag, make_query, rcode, records, register
 from weave.dns import Catalogue, DnsConfig, DnsServer
+from weave.dns.limits import BIND_RETRY_MAX_S
 from weave.dns.site import Site, Sockets, bind
 
 
@@ -216,6 +218,28 @@ def test_an_address_that_is_taken_is_told_and_tried_again(tmp_path: Path, monkey
         assert "another program serves DNS there" in str(told[0])
 
     trio.run(main)
+
+
+def test_an_address_that_was_taken_for_hours_is_served_once_it_is_free() -> None:
+    address = ip_address("127.0.0.7")
+
+    async def serve(_sockets: Sockets) -> None:
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        with closing(bind(address, 0)) as taken:
+            port = taken.udp.getsockname()[1]
+            site = Site(address, port, serve=serve, on_problem=lambda _address, _problem: None)
+            site.bind()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(site.run)
+                await trio.sleep(6 * 3600)
+                taken.close()
+                await trio.sleep(BIND_RETRY_MAX_S + 1)
+                assert site.bound_port == port
+                site.stop()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 def test_an_address_that_is_not_there_yet_is_told_after_some_tries(
