@@ -176,7 +176,7 @@ class Upstream:
             return reply
         try:
             return await self._ask_by_stream(server, asked)
-        except OSError:
+        except (OSError, trio.BrokenResourceError):
             return reply  # a part is better than nothing, and it says that it is one
 
     async def _ask_by_datagram(self, server: str, asked: Asked, *, with_edns: bool) -> UpstreamReply:

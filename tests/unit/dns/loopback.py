@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from random import Random
-from socket import SOCK_DGRAM
+from socket import SO_LINGER, SOCK_DGRAM, SOL_SOCKET
+from struct import pack
 
 import dns.message
 import dns.rrset
@@ -24,6 +25,8 @@ DEADLINE_S = 10
 
 Behaviour = Callable[[dns.message.Message, str], "list[bytes]"]
 """The messages sent for a query that came by "udp" or "tcp"."""
+RESET = b""
+"""In place of a message by "tcp": the connection is reset."""
 
 
 @dataclass
@@ -49,6 +52,10 @@ class FakeUpstream:
         query = dns.message.from_wire(await stream.receive_some(length))
         self.heard.append(("tcp", query))
         for reply in self.behave(query, "tcp"):
+            if reply == RESET:
+                stream.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+                await stream.aclose()
+                return
             await stream.send_all(len(reply).to_bytes(2) + reply)
 
 

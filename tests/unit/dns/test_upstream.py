@@ -9,7 +9,7 @@ import pytest
 import trio
 from dns.flags import TC
 
-from tests.unit.dns.loopback import UPSTREAMS, Served, address_reply, always, failing, run, silent, until
+from tests.unit.dns.loopback import RESET, UPSTREAMS, Served, address_reply, always, failing, run, silent, until
 from tests.unit.dns.support import has_flag, make_query, rcode, records
 
 
@@ -140,6 +140,18 @@ def test_a_truncated_reply_is_fetched_by_stream(tmp_path: Path) -> None:
         assert len(records(dns.message.from_wire(data[2:]))) == 100
 
     run(test, tmp_path, [truncating])
+
+
+def test_a_server_that_resets_the_stream_harms_no_other_question(tmp_path: Path) -> None:
+    def truncating_or_broken(query: dns.message.Message, transport: str) -> list[bytes]:
+        return [RESET] if transport == "tcp" else truncating(query, transport)
+
+    async def test(served: Served) -> None:
+        await served.ask(make_query("example.com."))
+        assert [transport for transport, _ in served.fakes[0].heard][:2] == ["udp", "tcp"]
+        assert records(await served.ask(make_query("c1.weave.local."))) == ["A 10.32.0.1"]
+
+    run(test, tmp_path, [truncating_or_broken])
 
 
 def test_a_server_without_edns_is_asked_plainly(tmp_path: Path) -> None:
