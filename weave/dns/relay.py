@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from weave.dns import rtypes
-from weave.dns.limits import MAX_CACHED_S, MAX_LABEL_BYTES, MAX_NEGATIVE_CACHED_S, MAX_REPLY_RECORDS
+from weave.dns.limits import (
+    MAX_CACHED_S,
+    MAX_LABEL_BYTES,
+    MAX_NEGATIVE_CACHED_S,
+    MAX_REPLY_RECORDS,
+    MAX_TCP_BYTES,
+)
 from weave.dns.message import AA, CD, HEADER_BYTES, OPCODE, QR, RA, RCODE, RD, TC, Query, opt_record
 from weave.errors import RemoteError
 
@@ -68,8 +74,8 @@ class UpstreamReply:
 
     @property
     def is_final(self) -> bool:
-        """Say whether it answers the question, so that no other server need be asked."""
-        return self.rcode in (rtypes.NOERROR, rtypes.NXDOMAIN)
+        """Say whether it answers the question in full, so that no other server need be asked."""
+        return self.rcode in (rtypes.NOERROR, rtypes.NXDOMAIN) and not self.is_truncated
 
 
 def asked_by(query: Query) -> Asked:
@@ -175,13 +181,17 @@ class _Reader:
 
 
 def relay(query: Query, reply: UpstreamReply, limit: int, age_s: int = 0) -> bytes:
-    """Return what the client gets of a reply that was received `age_s` seconds ago: whole records, up to `limit`."""
-    if not reply.question_bytes or reply.rcode > RCODE:
+    """Return what the client gets of a reply that was received `age_s` seconds ago: whole records, up to `limit`.
+
+    What the server truncated is handed on by datagram alone: by stream a client takes what it gets for the whole.
+    """
+    is_stream = limit == MAX_TCP_BYTES
+    if not reply.question_bytes or reply.rcode > RCODE or (reply.is_truncated and is_stream):
         return servfail(query)
     wants_dnssec = query.edns is not None and query.edns.wants_dnssec
     opt = b"" if query.edns is None else opt_record(reply.rcode, wants_dnssec=wants_dnssec)
     counts, end = _that_fit(reply, limit - len(opt))
-    flags = int.from_bytes(reply.data[2:4]) & ~(AA | TC | RD | CD) | query.flags & (RD | CD) | QR | RA
+    flags = int.from_bytes(reply.data[2:4]) & ~(AA | RD | CD) | query.flags & (RD | CD) | QR | RA
     if counts[:2] != [len(section) for section in reply.ends[:2]]:
         flags |= TC
     header = _HEADER.pack(query.id, flags, 1, counts[0], counts[1], counts[2] + (1 if opt else 0))

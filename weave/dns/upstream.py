@@ -135,7 +135,7 @@ class Upstream:
     async def _race(self, asked: Asked, pending: _Pending) -> None:
         """Ask one server after the other, twice round, without waiting for the silent ones; the first answer ends it.
 
-        A reply that is an error is kept in `pending` as the last resort, while the others are asked.
+        A reply that is an error or a part is kept in `pending` as the last resort, while the others are asked.
         """
         order = self._book.order(trio.current_time())
         refusing: set[str] = set()

@@ -12,9 +12,10 @@ import dns.message
 
 from weave.dns import Catalogue
 from weave.dns.limits import EDNS_UDP_BYTES, MAX_TCP_BYTES
-from weave.dns.message import parse_query
+from weave.dns.message import RCODE, TC, parse_query
 from weave.dns.relay import BadReply, asked_by, is_reply_to, read_reply, relay
 from weave.dns.responder import Forward, Responder
+from weave.dns.rtypes import SERVFAIL
 from weave.names import PeerName
 
 ME = PeerName("7a:00:00:00:00:01")
@@ -89,6 +90,7 @@ def hand_on(data: bytes) -> None:
         for age in (0, 5):
             handed = relay(query, reply, limit, age)
             assert len(handed) <= limit
+            assert not reply.is_truncated or handed[2] & TC >> 8 or handed[3] & RCODE == SERVFAIL
             assert handed[:2] == FOREIGN[:2]
             assert handed[12:12 + len(query.question)] == query.question
 

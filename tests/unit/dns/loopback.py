@@ -124,6 +124,16 @@ class Served:
         assert query.is_response(reply)
         return reply
 
+    async def ask_by_stream(self, query: dns.message.Message) -> dns.message.Message:
+        """Return the reply on a connection of its own."""
+        async with await self.connect() as stream:
+            wire = query.to_wire()
+            await stream.send_all(len(wire).to_bytes(2) + wire)
+            data = b""
+            while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
+                data += await stream.receive_some(65535)
+        return dns.message.from_wire(data[2:])
+
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream(SERVER, self.port)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.targets import dns_message
 from tests.unit.dns.support import has_flag, make_query, rcode, read, records
+from weave.dns.limits import MAX_TCP_BYTES
 from weave.dns.message import parse_query
 from weave.dns.relay import Asked, BadReply, UpstreamReply, asked_by, is_reply_to, read_reply, relay, servfail
 from weave.dns.reply_cache import ReplyCache
@@ -122,6 +123,16 @@ def test_truncation_at_every_size_keeps_whole_records() -> None:
         assert has_flag(reply, TC) == (not whole)
         assert reply.edns == 0
     assert seen == set(range(20))
+
+
+@pytest.mark.parametrize("answers", [[], ["example.com. 60 A 192.0.2.1"]])
+def test_what_the_server_truncated_is_handed_on_as_a_part_or_not_at_all(answers: list[str]) -> None:
+    query = make_query("example.com.")
+    data = answered(query, *answers, flags=TC)
+    assert not taken(query, data).is_final
+    by_datagram, by_stream = handed(query, data, 512), handed(query, data, MAX_TCP_BYTES)
+    assert (rcode(by_datagram), has_flag(by_datagram, TC), len(by_datagram.answer)) == ("NOERROR", True, len(answers))
+    assert (rcode(by_stream), has_flag(by_stream, TC), len(by_stream.answer)) == ("SERVFAIL", False, 0)
 
 
 def test_additional_records_are_dropped_without_a_word() -> None:

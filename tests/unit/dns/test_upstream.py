@@ -131,27 +131,41 @@ def test_a_truncated_reply_is_fetched_by_stream(tmp_path: Path) -> None:
         short = await served.ask(make_query("example.com.", use_edns=0, payload=1232))
         assert has_flag(short, TC)
         assert 60 < len(records(short)) < 80
-        async with await served.connect() as stream:
-            wire = make_query("example.com.").to_wire()
-            await stream.send_all(len(wire).to_bytes(2) + wire)
-            data = b""
-            while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
-                data += await stream.receive_some(65535)
-        assert len(records(dns.message.from_wire(data[2:]))) == 100
+        assert len(records(await served.ask_by_stream(make_query("example.com.")))) == 100
 
     run(test, tmp_path, [truncating])
 
 
-def test_a_server_that_resets_the_stream_harms_no_other_question(tmp_path: Path) -> None:
-    def truncating_or_broken(query: dns.message.Message, transport: str) -> list[bytes]:
-        return [RESET] if transport == "tcp" else truncating(query, transport)
+def without_streams(query: dns.message.Message, transport: str) -> list[bytes]:
+    return [RESET] if transport == "tcp" else truncating(query, transport)
 
+
+def test_a_truncated_reply_is_a_last_resort(tmp_path: Path) -> None:
+    async def test(served: Served) -> None:
+        assert records(await served.ask(make_query("example.com."))) == ["A 192.0.2.2"]
+
+    run(test, tmp_path, [without_streams, always("192.0.2.2")])
+
+
+def test_a_reply_that_stays_truncated_says_so_each_time(tmp_path: Path) -> None:
+    async def test(served: Served) -> None:
+        query = make_query("example.com.")
+        for _ in range(2):
+            reply = await served.ask(query)
+            assert (rcode(reply), has_flag(reply, TC)) == ("NOERROR", True)
+            assert rcode(await served.ask_by_stream(query)) == "SERVFAIL"
+        assert served.server.counters()["upstream_asked"] == 4
+
+    run(test, tmp_path, [without_streams])
+
+
+def test_a_server_that_resets_the_stream_harms_no_other_question(tmp_path: Path) -> None:
     async def test(served: Served) -> None:
         await served.ask(make_query("example.com."))
         assert [transport for transport, _ in served.fakes[0].heard][:2] == ["udp", "tcp"]
         assert records(await served.ask(make_query("c1.weave.local."))) == ["A 10.32.0.1"]
 
-    run(test, tmp_path, [truncating_or_broken])
+    run(test, tmp_path, [without_streams])
 
 
 def test_a_server_without_edns_is_asked_plainly(tmp_path: Path) -> None:
