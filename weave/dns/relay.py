@@ -43,6 +43,11 @@ class Asked:
     wants_dnssec: bool
 
     @property
+    def qtype(self) -> int:
+        """Return the type asked for."""
+        return int.from_bytes(self.question[-4:-2])
+
+    @property
     def key(self) -> QuestionKey:
         """Return what two questions have in common that one reply can answer."""
         return folded(self.question), self.flags, self.wants_dnssec
@@ -110,7 +115,7 @@ def read_reply(data: bytes, asked: Asked) -> UpstreamReply:
     if sum(counts) > MAX_REPLY_RECORDS:
         raise BadReply(f"{sum(counts)} records")
     try:
-        return _Reader(data, HEADER_BYTES + question_bytes).read(flags, question_bytes, counts)
+        return _Reader(data, HEADER_BYTES + question_bytes, asked.qtype).read(flags, question_bytes, counts)
     except (struct.error, IndexError) as exc:
         raise BadReply("cut off") from exc
 
@@ -118,9 +123,11 @@ def read_reply(data: bytes, asked: Asked) -> UpstreamReply:
 class _Reader:
     """Walks over the records of one reply."""
 
-    def __init__(self, data: bytes, start: int) -> None:
+    def __init__(self, data: bytes, start: int, qtype: int) -> None:
         self._data = data
         self._at = start
+        self._qtype = qtype
+        self._rtypes: list[int] = []
         self._ttls: list[int] = []
         self._negative_s = 0
         self._least_s = MAX_CACHED_S
@@ -141,7 +148,7 @@ class _Reader:
         rcode = flags & RCODE | self._extended_rcode << 4
         data = self._data if self._opt_at is None else self._data[: self._opt_at]
         return UpstreamReply(data, rcode, question_bytes, tuple(ends), tuple(self._ttls),
-                             self._lifetime_s(rcode, has_answers=bool(ends[0])))
+                             self._lifetime_s(rcode, self._rtypes[: len(ends[0])]))
 
     def _record(self) -> int:
         """Step over one record and return where it ends; an OPT, and whatever follows it, is dropped."""
@@ -153,6 +160,7 @@ class _Reader:
             self._opt_at = start if self._opt_at is None else self._opt_at
             self._extended_rcode = ttl >> 24
         elif self._opt_at is None:
+            self._rtypes.append(rtype)
             self._ttls.append(fixed + 4)
             ttl = 0 if ttl >> 31 else ttl  # RFC 2181, section 8
             self._least_s = min(self._least_s, ttl)
@@ -170,9 +178,14 @@ class _Reader:
             at += 1 + length
         return at + 1
 
-    def _lifetime_s(self, rcode: int, *, has_answers: bool) -> int:
-        """Return how long the reply may be kept (RFC 2308: a negative one as long as its SOA says)."""
-        if rcode == rtypes.NOERROR and has_answers:
+    def _lifetime_s(self, rcode: int, answers: list[int]) -> int:
+        """Return how long a reply with answers of these types may be kept.
+
+        A negative one is kept as long as its SOA says (RFC 2308): also one whose aliases lead to a name that exists
+        without such records.
+        """
+        is_positive = self._qtype in answers or (self._qtype == rtypes.ANY and bool(answers))
+        if rcode == rtypes.NOERROR and is_positive:
             return self._least_s
         return min(self._least_s, self._negative_s) if rcode in (rtypes.NOERROR, rtypes.NXDOMAIN) else 0
 

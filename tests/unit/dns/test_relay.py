@@ -90,6 +90,9 @@ def test_ttls_go_down_with_age() -> None:
     assert [rrset.ttl for rrset in handed(query, data, age=7).answer] == [53, 0]
 
 
+ALIAS = "example.com. 50 CNAME b."
+
+
 @pytest.mark.parametrize(("answers", "authority", "code", "lifetime"), [
     (["example.com. 60 A 192.0.2.1"], "", "NOERROR", 60),
     (["example.com. 60 CNAME b.", "b. 7 A 192.0.2.1"], "", "NOERROR", 7),
@@ -101,6 +104,10 @@ def test_ttls_go_down_with_age() -> None:
     ([], SOA.replace(" 4 30", " 4 3000"), "NXDOMAIN", 60),
     ([], "", "NXDOMAIN", 0),
     ([], SOA, "SERVFAIL", 0),
+    ([ALIAS], SOA, "NOERROR", 30),
+    ([ALIAS], SOA.replace(" 4 30", " 4 3000"), "NOERROR", 50),
+    ([ALIAS], "", "NOERROR", 0),
+    ([ALIAS], SOA, "NXDOMAIN", 30),
 ])
 def test_lifetime(answers: list[str], authority: str, code: str, lifetime: int) -> None:
     query = make_query("example.com.")
@@ -109,6 +116,12 @@ def test_lifetime(answers: list[str], authority: str, code: str, lifetime: int) 
     else:
         data = answered(query, *answers, authority=authority, rcode=code)
     assert taken(query, data).lifetime_s == lifetime
+
+
+@pytest.mark.parametrize(("qtype", "lifetime"), [("CNAME", 50), ("ANY", 50), ("AAAA", 30), ("DNAME", 30)])
+def test_an_alias_answers_who_asked_for_it(qtype: str, lifetime: int) -> None:
+    query = make_query("example.com.", qtype)
+    assert taken(query, answered(query, ALIAS, authority=SOA)).lifetime_s == lifetime
 
 
 def test_truncation_at_every_size_keeps_whole_records() -> None:
