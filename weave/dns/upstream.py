@@ -135,7 +135,7 @@ class Upstream:
     async def _race(self, asked: Asked, pending: _Pending) -> None:
         """Ask one server after the other, twice round, without waiting for the silent ones; the first answer ends it.
 
-        A reply that is an error or a part is kept in `pending` as the last resort, while the others are asked.
+        The first reply that is an error or a part is kept in `pending` as the last resort, while others are asked.
         """
         order = self._book.order(trio.current_time())
         refusing: set[str] = set()
@@ -160,7 +160,8 @@ class Upstream:
             self.counts["upstream_errors"] += 1
             self._book.failed(server, trio.current_time())
         else:
-            pending.reply = reply
+            if reply.is_final or pending.reply is None:
+                pending.reply = reply
             if reply.is_final:
                 self._book.succeeded(server)
                 race.cancel()

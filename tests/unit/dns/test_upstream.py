@@ -1,6 +1,9 @@
 """What is not ours: asked of upstream servers that answer, fail, lie or say nothing."""
 
+from contextlib import closing
+from ipaddress import ip_address
 from pathlib import Path
+from random import Random
 
 import dns.flags
 import dns.message
@@ -11,6 +14,9 @@ from dns.flags import TC
 
 from tests.unit.dns.loopback import RESET, UPSTREAMS, Served, address_reply, always, failing, run, silent, until
 from tests.unit.dns.support import has_flag, make_query, rcode, records
+from weave.dns.message import parse_query
+from weave.dns.site import Sockets, bind
+from weave.dns.upstream import Upstream
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +91,33 @@ def test_a_lost_datagram_is_sent_again(tmp_path: Path) -> None:
         return [address_reply(query)] if len(tries) > 1 else []
 
     run(test, tmp_path, [lose_first])
+
+
+def test_an_error_that_comes_together_with_an_answer_is_ignored(tmp_path: Path) -> None:
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_text(f"nameserver {UPSTREAMS[0]}\nnameserver {UPSTREAMS[1]}\n")
+    query = make_query("example.com.")
+
+    async def main(good: Sockets, bad: Sockets) -> None:
+        upstream = Upstream(resolv_conf, Random(1), port=good.udp.getsockname()[1])
+
+        async def ask() -> None:
+            reply = await upstream.resolve(parse_query(query.to_wire()), 512)
+            assert records(dns.message.from_wire(reply)) == ["A 192.0.2.1"]
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(upstream.run)
+            nursery.start_soon(ask)
+            await trio.lowlevel.wait_readable(bad.udp)
+            for sock, behave in ((good.udp, always()), (bad.udp, failing(dns.rcode.SERVFAIL))):
+                data, source = sock.recvfrom(4096)
+                sock.sendto(behave(dns.message.from_wire(data), "udp")[0], source)
+
+    first, second = (ip_address(address) for address in UPSTREAMS[:2])
+    for _ in range(10):  # trio draws lots which of the two is read first
+        with closing(bind(first, 0)) as good, closing(bind(second, good.udp.getsockname()[1])) as bad:
+            trio.run(main, good, bad)
 
 
 @pytest.mark.parametrize(("behaviours", "expected"), [
