@@ -171,12 +171,13 @@ class Upstream:
     async def _ask(self, server: str, asked: Asked) -> UpstreamReply:
         """Return one server's reply: by datagram, without EDNS where it does not know it, by TCP where it is long."""
         reply = await self._ask_by_datagram(server, asked, with_edns=True)
-        if reply.rcode in (FORMERR, NOTIMP):
+        knows_edns = reply.rcode not in (FORMERR, NOTIMP)
+        if not knows_edns:
             reply = await self._ask_by_datagram(server, asked, with_edns=False)
         if not reply.is_truncated:
             return reply
         try:
-            return await self._ask_by_stream(server, asked)
+            return await self._ask_by_stream(server, asked, with_edns=knows_edns)
         except (OSError, trio.BrokenResourceError):
             return reply  # a part is better than nothing, and it says that it is one
 
@@ -192,13 +193,13 @@ class Upstream:
                     return read_reply(data, asked)
                 self.counts["upstream_mismatched"] += 1
 
-    async def _ask_by_stream(self, server: str, asked: Asked) -> UpstreamReply:
+    async def _ask_by_stream(self, server: str, asked: Asked, *, with_edns: bool) -> UpstreamReply:
         ident = self._rng.getrandbits(16)
         family, address = _socket_address(server, self._port)
         with trio.socket.socket(family, socket.SOCK_STREAM) as sock:
             await sock.connect(address)
             stream = trio.SocketStream(sock)
-            message = asked.encode(ident)
+            message = asked.encode(ident, with_edns=with_edns)
             await stream.send_all(len(message).to_bytes(2) + message)
             data = await _receive_exactly(stream, int.from_bytes(await _receive_exactly(stream, 2)))
         if not is_reply_to(data, asked, ident):

@@ -212,6 +212,16 @@ def test_a_server_without_edns_is_asked_plainly(tmp_path: Path) -> None:
     run(test, tmp_path, [plain_only])
 
 
+def test_a_server_without_edns_is_asked_plainly_by_stream_too(tmp_path: Path) -> None:
+    def plain_only(query: dns.message.Message, transport: str) -> list[bytes]:
+        return truncating(query, transport) if query.edns < 0 else failing(dns.rcode.FORMERR)(query, transport)
+
+    async def test(served: Served) -> None:
+        assert len(records(await served.ask_by_stream(make_query("example.com.")))) == 100
+
+    run(test, tmp_path, [plain_only])
+
+
 def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     async def test(served: Served) -> None:
         assert served.server.upstreams == UPSTREAMS[:2]
