@@ -20,7 +20,9 @@ MAX_ADDITIONAL_RECORDS = 4
 
 # --- replies made in advance ------------------------------------------------------------------------------------
 MAX_PREBUILT_REPLIES = 4096
-"""Questions whose replies are kept; some megabytes at most. A client that scrambles the case fills them in vain."""
+"""Questions whose replies are kept; a client that scrambles the case fills them in vain."""
+MAX_PREBUILT_BYTES = 4 << 20
+"""Octets of the replies kept, each in all its orders: with the questions, and with what Python adds, 8 MB at most."""
 MAX_PREBUILT_QUERY_BYTES = 300
 """The longest query kept as a key: a whole name and a plain OPT."""
 MAX_ROTATIONS = 8

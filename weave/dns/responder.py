@@ -18,6 +18,7 @@ from weave.dns.finding import Finding, Outcome
 from weave.dns.labels import wire_of
 from weave.dns.limits import (
     MAX_KNOWN_CLIENTS,
+    MAX_PREBUILT_BYTES,
     MAX_PREBUILT_QUERY_BYTES,
     MAX_PREBUILT_REPLIES,
     MAX_ROTATIONS,
@@ -70,6 +71,7 @@ class Responder:
         self._catalogue = catalogue
         self._generation = catalogue.generation
         self._prebuilt: dict[bytes, Prebuilt] = {}
+        self._prebuilt_bytes = 0
         self._clients: tuple[IPNetwork, ...] = ()
         self._admitted: set[str] = set()
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -171,13 +173,15 @@ class Responder:
 
     def _prebuild(self, query: Query, finding: Finding, data: bytes) -> bytes:
         """Build the reply in all its rotations, keep them, and return the first."""
-        if len(self._prebuilt) >= MAX_PREBUILT_REPLIES:
-            self._forget()
         size = len(finding.rdatas) or 1
         count = min(size, MAX_ROTATIONS)
         start = self._next_turn()
         turns = [start + step * size // count for step in range(count)]
         replies = [encode_reply(query, self._local(finding, turn), query.udp_limit)[2:] for turn in turns]
+        room = sum(map(len, replies))
+        if len(self._prebuilt) >= MAX_PREBUILT_REPLIES or self._prebuilt_bytes + room > MAX_PREBUILT_BYTES:
+            self._forget()
+        self._prebuilt_bytes += room
         rcode = rtypes.NXDOMAIN if finding.outcome is Outcome.NXDOMAIN else rtypes.NOERROR
         prebuilt = Prebuilt(replies, (rtypes.type_name(query.qtype), rtypes.rcode_name(rcode)))
         self._prebuilt[data[2:]] = prebuilt
@@ -212,5 +216,6 @@ class Responder:
             self._counts[prebuilt.kind] += prebuilt.hits
             self._past_hits += prebuilt.hits
         self._prebuilt.clear()
+        self._prebuilt_bytes = 0
         self._generation = self._catalogue.generation
 

@@ -22,7 +22,7 @@ from tests.unit.dns.support import (
     small_catalogue,
     small_responder,
 )
-from weave.dns.limits import MAX_PREBUILT_REPLIES
+from weave.dns.limits import EDNS_UDP_BYTES, MAX_PREBUILT_REPLIES, MAX_ROTATIONS
 from weave.dns.responder import Forward, Responder
 from weave.names import PeerName
 
@@ -182,6 +182,18 @@ def test_prebuilt_replies_are_bounded() -> None:
         responder.datagram(PLAIN[:12] + b"\5%05d" % number + PLAIN[15:], CLIENT)
         assert len(responder._prebuilt) <= MAX_PREBUILT_REPLIES
     assert responder.counts["A", "NXDOMAIN"] == MAX_PREBUILT_REPLIES + 10
+
+
+def test_the_octets_of_prebuilt_replies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound, queries = 100_000, 30
+    monkeypatch.setattr("weave.dns.responder.MAX_PREBUILT_BYTES", bound)
+    responder = large_responder()
+    for number in range(queries):
+        query = make_query("big.weave.local.", use_edns=0, payload=EDNS_UDP_BYTES + number)
+        reply = responder.datagram(query.to_wire(), CLIENT)
+        assert isinstance(reply, bytes)
+        assert 1 <= len(responder._prebuilt) <= bound // (MAX_ROTATIONS * len(reply[2:]))
+    assert responder.counts["A", "NOERROR"] == queries
 
 
 @pytest.mark.parametrize("name", ["c1.weave.local.", "nope.weave.local.", "example.com."])
