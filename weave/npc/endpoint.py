@@ -26,6 +26,8 @@ class Endpoint:
     host: str
     """Nickname of the router that it is attached to."""
     labels: Labels = field(default_factory=dict)
+    peer: str = ""
+    """Name of that router, which no other has; nicknames may be alike."""
 
     @property
     def pod(self) -> Key | None:
@@ -40,7 +42,7 @@ class Endpoint:
 
     @property
     def key(self) -> Key:
-        """Return what it is called where every container is a pod."""
+        """Return what it is called where every container is a pod; another host may have one that is called so too."""
         return Key(*namespaced(self.labels, self.container))
 
 
@@ -63,7 +65,8 @@ def _read(item: object) -> Endpoint:
             str(item["mac"]), str(item["container"]),
             tuple(sorted((ip_interface(str(word)).ip for word in item["addresses"]),
                          key=lambda address: (address.version, int(address)))),
-            bool(item["local"]), str(item["nickname"]), {str(key): str(text) for key, text in labels.items()})
+            bool(item["local"]), str(item["nickname"]), {str(key): str(text) for key, text in labels.items()},
+            str(item["peer"]))
     except (AssertionError, KeyError, TypeError, ValueError) as exc:
         raise RemoteError(f"the router tells of an endpoint that is none ({exc!r}); are router and policy controller "
                           "of one version?") from exc

@@ -51,6 +51,7 @@ PREPOSITIONS = {Direction.EGRESS: "to", Direction.INGRESS: "from"}
 def find_ends(policies: Policies, source: str, destination: str) -> tuple[End, End]:
     """Return the ends that two words mean (`namespace/pod`, a pod of the default namespace, an address).
 
+    Where hosts without Kubernetes have containers of one name, it means the one of this host (see `placement`).
     Two pods meet over a family that both have, IPv4 first; a pod meets an address over the address's family.
     """
     found = [_find(policies, word) for word in (source, destination)]
@@ -65,9 +66,14 @@ def find_ends(policies: Policies, source: str, destination: str) -> tuple[End, E
 
 def _find(policies: Policies, word: str) -> End:
     namespace, slash, name = word.rpartition("/")
-    pod = policies.cluster.pods.get(Key(namespace if slash else DEFAULT_NAMESPACE, name))
+    key = Key(namespace if slash else DEFAULT_NAMESPACE, name)
+    pod = policies.cluster.pods.get(key)
     if pod is not None:
         return End(None, pod)
+    alike = sorted(str(other) for other in policies.cluster.pods
+                   if other.namespace == key.namespace and other.name.startswith(f"{name}@"))
+    if alike:
+        raise LocalError(f"there is no pod {word}, but on several hosts {', '.join(alike)}; say which")
     if slash:
         raise LocalError(f"there is no pod {word}; `weave policy table` lists those that are known")
     try:

@@ -2,9 +2,10 @@
 
 The router knows the address of a pod before the API server does, and knows it for sure. So a pod of this host has the
 addresses of its endpoints; a pod that the source has not told yet is not admitted at all. Where no source knows pods
-(`Mode.CONTAINERS`), every endpoint of every host is one, and manifests of pods add the names of their ports.
+(`Mode.CONTAINERS`), every container of every host is one, and manifests of pods add the names of their ports.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -14,6 +15,9 @@ from weave.npc.compiler import Local
 from weave.npc.endpoint import Endpoint
 from weave.npc.manifest import NAME_LABEL
 from weave.npc.model import Cluster, Key, Namespace, Pod
+
+_Home = tuple[Key, str, str]
+"""What a container is called, and the host that it is on: nickname and name of its router."""
 
 
 class Mode(Enum):
@@ -66,16 +70,18 @@ class Placement:
                       frozenset(here.keys() - known.keys()))
 
     def _containers(self, cluster: Cluster, endpoints: Sequence[Endpoint]) -> Placed:
-        groups: dict[Key, list[Endpoint]] = {}
+        groups: dict[_Home, list[Endpoint]] = {}
         others: set[IPAddress] = set()
         for endpoint in endpoints:
             if not endpoint.is_host:
-                groups.setdefault(endpoint.key, []).append(endpoint)
+                groups.setdefault((endpoint.key, endpoint.host, endpoint.peer), []).append(endpoint)
             elif endpoint.is_local:
                 others.update(endpoint.addresses)
-        made = {key: self._keep(key, _container(key, group, cluster.pods.get(key))) for key, group in groups.items()}
+        named = _told_apart(groups)
+        made = {key: self._keep(key, _container(key, group, cluster.pods.get(group[0].key)))
+                for key, group in named.items()}
         self._made = made
-        local = {key: made[key].addresses for key, group in groups.items() if any(one.is_local for one in group)}
+        local = {key: made[key].addresses for key, group in named.items() if group[0].is_local}
         everything = replace(cluster, pods=made, namespaces=self._all_namespaces(cluster, made))
         return Placed(everything, Local(local, frozenset(others)))
 
@@ -90,6 +96,22 @@ class Placement:
     def _keep(self, key: Key, pod: Pod) -> Pod:
         known = self._made.get(key)
         return known if known is not None and known == pod else pod
+
+
+def _told_apart(groups: Mapping[_Home, Sequence[Endpoint]]) -> dict[Key, Sequence[Endpoint]]:
+    """Return containers by what they are called, each by a name of its own.
+
+    Hosts may have containers of one name (`ip netns add blue`), with labels of their own: such a one is called so on
+    its own host, elsewhere with its host, `blue@h2`. What no other host has keeps its name everywhere.
+    """
+    homes = Counter(key for key, _, _ in groups)
+    named: dict[Key, Sequence[Endpoint]] = {}
+    for (key, host, peer), group in groups.items():
+        name = key if homes[key] == 1 or group[0].is_local else Key(key.namespace, f"{key.name}@{host or peer}")
+        while name in named:  # hosts have one nickname, or a container is called as if it were of another host
+            name = Key(name.namespace, f"{name.name}@{peer}")
+        named[name] = group
+    return named
 
 
 def _container(key: Key, group: Sequence[Endpoint], manifest: Pod | None) -> Pod:

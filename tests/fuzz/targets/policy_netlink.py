@@ -56,5 +56,5 @@ SEEDS: list[bytes] = [
                                      + attribute(PAYLOAD, _PACKET)), 0),
     bytes([ENDPOINTS]) + json.dumps({"generation": 1, "endpoints": [{
         "mac": "02:00:00:00:00:01", "container": "c", "addresses": ["10.32.0.1/12", "fd00::1/64"], "nickname": "h",
-        "local": True, "labels": {"app": "web"}}]}).encode(),
+        "peer": "p", "local": True, "labels": {"app": "web"}}]}).encode(),
 ]

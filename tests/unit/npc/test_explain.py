@@ -114,6 +114,15 @@ def test_ends_as_people_write_them():
     assert find_ends(known, "10.0.0.2", "x/a")[0].pod is B
 
 
+def test_a_name_that_several_hosts_have_is_asked_back():
+    blue, other = Pod("default", "blue@h1", {}, A.addresses), Pod("default", "blue@h2", {}, B.addresses)
+    known = Policies(gather([blue, other]))
+    for word in ("blue", "default/blue"):
+        with pytest.raises(LocalError, match=f"no pod {word}, but on several hosts default/blue@h1, default/blue@h2"):
+            find_ends(known, word, "10.0.0.9")
+    assert find_ends(known, "blue@h2", "10.0.0.9")[0].pod is other
+
+
 @pytest.mark.parametrize(("source", "destination", "why"), [
     ("x/nobody", "b", "no pod x/nobody"), ("nobody", "b", "NAMESPACE/POD"), ("x/six", "b", "family in common")])
 def test_ends_that_cannot_be(source, destination, why):

@@ -21,6 +21,10 @@ def endpoint(container: str, *addresses: object, is_local: bool = True, mac: str
     return Endpoint(mac or f"mac of {container}", container, tuple(map(ip_address, addresses)), is_local, "h1", labels)
 
 
+def elsewhere(container: str, address: object, host: str, peer: str = "p", **labels: str) -> Endpoint:
+    return replace(endpoint(container, address, is_local=False, **labels), host=host, peer=peer)
+
+
 def raw(**changes: object) -> dict[str, object]:
     return {"mac": "02:00:00:00:00:01", "container": "c", "interface": "ethwe", "addresses": ["10.32.0.1/12"],
             "peer": "p", "nickname": "h1", "local": True, "labels": {"app": "web"}, **changes}
@@ -59,6 +63,30 @@ def test_containers_are_pods_with_their_labels_where_nobody_knows_pods() -> None
     assert placed.cluster.namespaces["y"].labels == {"kubernetes.io/metadata.name": "y"}
 
 
+def test_containers_of_one_name_on_several_hosts_are_pods_of_their_own() -> None:
+    placed = Placement(Mode.CONTAINERS).place(Cluster(), [
+        endpoint("blue", ONE, app="web"), elsewhere("blue", TWO, "h2", role="admin"), elsewhere("far", THREE, "h2")])
+    assert {str(key): (pod.labels, pod.addresses) for key, pod in placed.cluster.pods.items()} == {
+        "default/blue": ({"app": "web"}, (ONE,)), "default/blue@h2": ({"role": "admin"}, (TWO,)),
+        "default/far": ({}, (THREE,))}
+    assert placed.local == Local({Key("default", "blue"): (ONE,)})
+
+
+def test_hosts_of_one_nickname_and_containers_called_as_if_of_another_host_are_told_apart() -> None:
+    placed = Placement(Mode.CONTAINERS).place(Cluster(), [
+        elsewhere("blue", ONE, "h2", "p2"), elsewhere("blue", TWO, "h2", "p3"),
+        elsewhere("blue@h2", THREE, "h4", "p4")])
+    assert {key.name: pod.addresses for key, pod in placed.cluster.pods.items()} == {
+        "blue@h2": (ONE,), "blue@h2@p3": (TWO,), "blue@h2@p4": (THREE,)}
+
+
+def test_manifests_name_the_ports_of_all_containers_of_a_name() -> None:
+    ports = (ContainerPort("web", 80, Protocol.TCP),)
+    cluster = Cluster({Key("default", "blue"): Pod("default", "blue", {}, (), ports)})
+    placed = Placement(Mode.CONTAINERS).place(cluster, [elsewhere("blue", ONE, "h2"), elsewhere("blue", TWO, "h3")])
+    assert {key.name: pod.ports for key, pod in placed.cluster.pods.items()} == {"blue@h2": ports, "blue@h3": ports}
+
+
 @pytest.mark.parametrize("mode", Mode)
 def test_what_did_not_change_is_the_same_object(mode: Mode) -> None:
     placement, cluster = Placement(mode), Cluster({WEB: Pod("x", "web", {}, ())})
@@ -73,7 +101,8 @@ def test_what_did_not_change_is_the_same_object(mode: Mode) -> None:
 def test_endpoints_are_read_as_the_router_tells_them() -> None:
     generation, [found] = read_endpoints({"generation": 3, "endpoints": [raw()]})
     assert generation == 3
-    assert found == Endpoint("02:00:00:00:00:01", "c", (ONE,), is_local=True, host="h1", labels={"app": "web"})
+    assert found == Endpoint("02:00:00:00:00:01", "c", (ONE,), is_local=True, host="h1", labels={"app": "web"},
+                             peer="p")
     assert found.key == Key("default", "c")
 
 

@@ -32,7 +32,7 @@ Answers = Callable[[str], tuple[int, object]]
 
 def endpoint(address: str) -> dict[str, object]:
     return {"mac": "02:00:00:00:00:01", "container": "c", "addresses": [f"{address}/12"], "nickname": "h1",
-            "local": True, "labels": {POD_NAMESPACE: "x", POD_NAME: "web"}}
+            "peer": "p", "local": True, "labels": {POD_NAMESPACE: "x", POD_NAME: "web"}}
 
 
 @asynccontextmanager
