@@ -1,8 +1,9 @@
 """Strict reading of decoded JSON and YAML: a field has the type and size it should have, or it is a `ManifestError`.
 
-Absent and null are the same, as they are to Kubernetes. A field that nobody knows is an error where the caller names
-the known ones: it may limit what the rest says, so what carries it is not understood. Errors are sentences without a
-full stop that name the field by its path; text of strangers in them is quoted and cut.
+Absent and null are the same, as they are to Kubernetes; among labels, whose keys are no fields, they are not. A field
+that nobody knows is an error where the caller names the known ones: it may limit what the rest says, so what carries it
+is not understood. Errors are sentences without a full stop that name the field by its path; text of strangers in them
+is quoted and cut.
 """
 
 import re
@@ -70,6 +71,11 @@ def fields(value: object, where: str, known: Iterable[str] | None = None) -> Fie
     return {key: inner for key, inner in value.items() if inner is not None}
 
 
+def nulls(value: object) -> list[str]:
+    """Return the fields of an object that are null, which `fields` leaves out."""
+    return [key for key, inner in value.items() if inner is None] if isinstance(value, Mapping) else []
+
+
 def items(value: object, where: str) -> Sequence[object]:
     """Return a list; nothing is an empty list."""
     if value is None:
@@ -131,8 +137,8 @@ def tame_name(name: str) -> str:
 
 
 def labels(value: object, where: str) -> dict[str, str]:
-    """Return labels, sorted by key."""
-    read = fields(value, where)
+    """Return the labels of an object, sorted by key; one that is null is empty, as Kubernetes reads it."""
+    read = {**fields(value, where), **dict.fromkeys(nulls(value), "")}
     for key, inner in read.items():
         label_key(key, where)
         text(inner, f"{where}[{quoted(key)}]", MAX_LABEL_VALUE_CHARACTERS)

@@ -98,7 +98,7 @@ def _governed(read: Fields, problems: list[str]) -> Sequence[str]:
         return tuple(_DIRECTIONS)
     if types:
         return types
-    return ("Ingress", "Egress") if read.get("egress") else ("Ingress",)
+    return ("Ingress",) if read.get("egress", []) == [] else ("Ingress", "Egress")
 
 
 def _rules(read: Fields, field: str, peers: str, problems: list[str]) -> tuple[Rule, ...]:
@@ -113,9 +113,7 @@ def _rules(read: Fields, field: str, peers: str, problems: list[str]) -> tuple[R
 
 def _rule(value: object, where: str, peers: str, problems: list[str]) -> Rule:
     try:
-        if value is None:
-            raise ManifestError(f"{where} is nothing")  # noqa: TRY301 - told like the others
-        read = fields(value, where, (peers, "ports"))
+        read = fields(_something(value, where), where, (peers, "ports"))
         listed_peers = items(read.get(peers), f"{where}.{peers}")
         listed_ports = items(read.get("ports"), f"{where}.ports")
     except ManifestError as exc:
@@ -134,11 +132,18 @@ def _each(
     found: list[T | Unclear] = []
     for index, entry in enumerate(listed):
         try:
-            found.append(parse(entry, f"{where}[{index}]"))
+            found.append(parse(_something(entry, f"{where}[{index}]"), f"{where}[{index}]"))
         except ManifestError as exc:
             problems.append(f"{exc}; {effect}.")
             found.append(Unclear(str(exc)))
     return tuple(found) or None
+
+
+def _something(value: object, where: str) -> object:
+    """Refuse an entry of a list that is null: as an object without fields it would mean everything."""
+    if value is None:
+        raise ManifestError(f"{where} is nothing")
+    return value
 
 
 def _peer(value: object, where: str) -> Peer:

@@ -11,6 +11,7 @@ from weave.npc.manifest_fields import (
     items,
     label_key,
     labels,
+    nulls,
     quoted,
     text,
 )
@@ -30,10 +31,16 @@ def _order(requirement: Requirement) -> tuple[str, str, list[str]]:
 
 
 def parse_selector(value: object, where: str) -> Selector:
-    """Read a label selector; raise `ManifestError` where any part of it is not understood."""
+    """Read a label selector; raise `ManifestError` where any part of it is not understood.
+
+    A label without a value, as a template leaves it that lacks one, is an error: without it the selector would select
+    more, maybe everything.
+    """
     read = fields(value, where, ("matchLabels", "matchExpressions"))
-    requirements = [Requirement(key, Operator.IN, frozenset([label]))
-                    for key, label in labels(read.get("matchLabels"), f"{where}.matchLabels").items()]
+    wanted = labels(read.get("matchLabels"), f"{where}.matchLabels")
+    for key in nulls(read.get("matchLabels")):
+        raise ManifestError(f'{where}.matchLabels[{quoted(key)}] is nothing; for an empty value write ""')
+    requirements = [Requirement(key, Operator.IN, frozenset([label])) for key, label in wanted.items()]
     for index, expression in enumerate(items(read.get("matchExpressions"), f"{where}.matchExpressions")):
         requirements.append(_parse_requirement(expression, f"{where}.matchExpressions[{index}]"))
     return make_selector(requirements)

@@ -82,6 +82,10 @@ def test_namespace_has_the_label_of_its_name():
     assert found.labels == {"kubernetes.io/metadata.name": "x"}
 
 
+def test_label_of_an_object_without_a_value_is_empty_as_kubernetes_reads_it():
+    assert pod(labels={"a": None}).labels == {"a": ""}
+
+
 def test_node_has_its_ip_addresses_alone():
     found = parse({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {"addresses": [
         {"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "192.0.2.1"}]}})
@@ -146,6 +150,10 @@ def test_ports(port, value):
     {}, None, "x", {"podSelector": None}, {"services": {}}, {"podSelector": {}, "services": {}},
     {"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}},
     {"podSelector": {"matchLabels": {"a": 1}}}, {"podSelector": {"matchLabel": {"a": "1"}}},
+    {"podSelector": {"matchLabels": {"a": None}}}, {"namespaceSelector": {"matchLabels": {"a": "1", "b": None}}},
+    {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": None}]}},
+    {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": [None]}]}},
+    {"ipBlock": {"cidr": "10.0.0.0/8", "except": [None]}},
     {"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}},
     {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
     {"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}},
@@ -167,6 +175,7 @@ def test_unclear_peer_matches_nothing_and_says_so(peer):
     {"protocol": "tcp"}, {"protocol": "ICMP"}, {"endPort": 80}, {"port": "web", "endPort": 80}, {"port": 0},
     {"port": 65536}, {"port": True}, {"port": 80.0}, {"port": 90, "endPort": 80}, {"port": "80"}, {"port": "Web"},
     {"port": "a--b"}, {"port": 80, "ports": []}, "80", {"protocol": ["TCP"]},
+    None,
 ])
 def test_unclear_port_matches_nothing(port):
     found = policy({"ingress": [{"ports": [port]}]})
@@ -192,6 +201,28 @@ def test_policy_of_unclear_pods_isolates_its_namespace():
     found = policy({"podSelector": {"matchExpressions": [{"key": "a", "operator": "?"}]}, "ingress": [{}]})
     assert (found.pods, found.ingress, found.egress) == (EVERY, (), None)
     assert len(found.problems) == 1
+
+
+def test_label_without_a_value_does_not_make_a_policy_select_more_of_whom_it_opens_for():
+    found = policy({"podSelector": {"matchLabels": {"a": None}}, "ingress": [{}]})
+    assert (found.pods, found.ingress, found.egress) == (EVERY, (), None)
+    assert found.problems[0].startswith("spec.podSelector.matchLabels['a'] is nothing")
+
+
+@pytest.mark.parametrize("egress", [{}, "", 0, False])
+def test_rules_that_are_no_list_govern(egress):
+    found = policy({"egress": egress})
+    assert (found.ingress, found.egress, len(found.problems)) == ((), (), 1)
+
+
+@pytest.mark.parametrize("field", ["podSelector", "policyTypes", "ingress", "egress"])
+def test_null_is_as_absent_as_for_kubernetes(field):
+    assert policy({field: None}) == policy({})
+
+
+@pytest.mark.parametrize("field", ["from", "ports"])
+def test_null_peers_and_ports_are_all_as_for_kubernetes(field):
+    assert policy({"ingress": [{field: None}]}).ingress == (Rule(None, None),)
 
 
 def test_unknown_field_of_a_policy_makes_it_open_nothing():
@@ -261,6 +292,9 @@ def test_named_port_of_a_cluster_policy_has_the_protocol_of_the_pods_port():
 UNCLEAR_RULES = [
     {"to": []}, {"to": None}, {"to": [{}]}, {"to": [{"namespaces": {}, "nodes": {}}]}, {"to": [{"services": {}}]},
     {"to": [{"domainNames": ["example.org"]}]}, {"to": [{"networks": ["10.0.0.0"]}]}, {"to": [{"networks": []}]},
+    {"to": [{"namespaces": {"matchLabels": {"a": None}}}]}, {"to": [{"namespaces": None}]}, {"to": [None]},
+    {"to": [{"pods": {"podSelector": None}}]}, {"protocols": [None]},
+    {"protocols": [{"tcp": {"destinationPort": None}}]},
     {"to": [{"pods": {}}]}, {"protocols": []}, {"protocols": [{}]}, {"protocols": [{"tcp": {}}]},
     {"protocols": [{"icmp": {}}]}, {"protocols": [{"tcp": {"destinationPort": {"number": 0}}}]},
     {"protocols": [{"tcp": {"destinationPort": {"range": {"start": 9, "end": 1}}}}]},
@@ -286,6 +320,7 @@ def test_nodes_are_no_peers_of_ingress():
 @pytest.mark.parametrize("part", [
     {"tier": "Middle"}, {"tier": None}, {"priority": -1}, {"priority": None}, {"priority": 1001},
     {"subject": {}}, {"subject": {"namespaces": {}, "pods": {}}}, {"subject": None}, {"when": "monday"},
+    {"subject": {"namespaces": {"matchLabels": {"a": None}}}},
 ])
 def test_cluster_policy_of_which_nobody_knows_where_it_stands_only_denies(part):
     peers = [{"namespaces": {}}]

@@ -42,7 +42,8 @@ def test_selectors_are_told_as_kubectl_writes_them(selector, words):
 
 
 @pytest.mark.parametrize("selector", [
-    [], "a=b", {"matchLabels": []}, {"matchLabels": {"": "a"}}, {"matchLabels": {"a": None, "b": 1}},
+    [], "a=b", {"matchLabels": []}, {"matchLabels": {"": "a"}}, {"matchLabels": {"a": 1}}, {"matchLabels": {"a": None}},
+    {"matchLabels": {"a": "1", "b": None}}, {"matchExpressions": [None]},
     {"matchLabels": {"a": "\x1b[31m"}}, {"matchLabels": {"a": "x" * 64}},
     {"matchExpressions": [{"operator": "Exists"}]},
 ])
