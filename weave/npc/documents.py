@@ -34,7 +34,8 @@ def read_objects(octets: bytes, *, is_json: bool) -> dict[Identity, Object]:
             for value in _unpacked(document):
                 identity = identity_of(value)
                 if identity is None or not isinstance(value, dict):
-                    raise ManifestError("it holds something without kind or metadata.name")
+                    raise ManifestError("it holds something without kind or metadata.name, or with a "
+                                        "metadata.namespace that is no name; put numbers in quotes")
                 if is_known(value):
                     require_bounded(value, str(identity))
                     found[identity] = value

@@ -17,7 +17,6 @@ from weave.npc.manifest_fields import (
     items,
     labels,
     number,
-    object_name,
     plain_name,
     quoted,
     tame_name,
@@ -105,10 +104,9 @@ def parse_node(manifest: object) -> Node:
 def _network_policy(manifest: object) -> NetworkPolicy:
     read = fields(manifest, "the policy")
     metadata = fields(read.get("metadata"), "metadata")
-    namespace, no_namespace = _policy_name(metadata.get("namespace", DEFAULT_NAMESPACE), "metadata.namespace")
     name, no_name = _policy_name(metadata.get("name"), "metadata.name")
-    policy = parse_network_policy(namespace, name, read.get("spec"))
-    return replace(policy, problems=(*no_namespace, *no_name, *policy.problems))
+    policy = parse_network_policy(namespace_of(metadata), name, read.get("spec"))
+    return replace(policy, problems=(*no_name, *policy.problems))
 
 
 def _cluster_policy(manifest: object) -> ClusterPolicy:
@@ -121,17 +119,31 @@ def _cluster_policy(manifest: object) -> ClusterPolicy:
 def _policy_name(value: object, where: str) -> tuple[str, Sequence[str]]:
     """Return a policy's name, and what is wrong with it; only a policy without any name is an error."""
     try:
-        return object_name(value, where), ()
+        return plain_name(value, where), ()
     except ManifestError as exc:
         if not isinstance(value, str):
             raise
         return tame_name(value), (f"{exc}; the policy is in force as {tame_name(value)}.",)
 
 
+def namespace_of(metadata: Fields) -> str:
+    """Return the namespace that a pod or a policy says it is in, else the default one.
+
+    It is taken as it is written, also where Kubernetes would not have it so: containers may be in such namespaces. But
+    it has no slash, for that ends it where it stands before a name.
+    """
+    said = metadata.get("namespace")
+    if said is None or said == "":
+        return DEFAULT_NAMESPACE
+    name = plain_name(said, "metadata.namespace")
+    if "/" in name:
+        raise ManifestError(f"metadata.namespace should have no slash; {quoted(name)} has one")
+    return name
+
+
 def _identity(read: Fields) -> tuple[str, str, Mapping[str, str]]:
     metadata = fields(read.get("metadata"), "metadata")
-    return (plain_name(metadata.get("namespace", DEFAULT_NAMESPACE), "metadata.namespace"),
-            plain_name(metadata.get("name"), "metadata.name"),
+    return (namespace_of(metadata), plain_name(metadata.get("name"), "metadata.name"),
             labels(metadata.get("labels"), "metadata.labels"))
 
 

@@ -17,7 +17,6 @@ MAX_PARTS = 200_000
 """Values in a policy, however often the same one: YAML can say a value once and mean it a million times."""
 MAX_TEXT_CHARACTERS = 4096
 SHOWN_CHARACTERS = 64
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _UNTAMED = re.compile(r"[^-a-z0-9.]")
 MAX_NAME_CHARACTERS = 253
 MAX_LABEL_KEY_CHARACTERS = 317
@@ -120,14 +119,6 @@ def plain_name(value: object, where: str) -> str:
     name = text(value, where, MAX_NAME_CHARACTERS)
     if not name:
         raise ManifestError(f"{where} is empty")
-    return name
-
-
-def object_name(value: object, where: str) -> str:
-    """Return a name as Kubernetes has it: lower case, digits, dashes and dots."""
-    name = text(value, where, MAX_NAME_CHARACTERS)
-    if not _NAME.fullmatch(name):
-        raise ManifestError(f"{where} should be a name in lower case, not {quoted(name)}")
     return name
 
 

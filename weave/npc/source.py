@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, assert_never
 
-from weave.npc.manifest import Manifest, parse
+from weave.npc.manifest import Manifest, namespace_of, parse
 from weave.npc.manifest_fields import ManifestError
 from weave.npc.model import Cluster, ClusterPolicy, Key, Namespace, NetworkPolicy, Node, Pod
 
@@ -74,15 +74,20 @@ NAMESPACED = frozenset({"Pod", "NetworkPolicy"})
 
 
 def identity_of(manifest: object) -> Identity | None:
-    """Return what an object is called; None for what has no kind or name."""
+    """Return what an object is called; None for what has no kind or name, or a namespace that is no name.
+
+    A policy in another namespace than its author means would leave open what he wants closed.
+    """
     read = manifest if isinstance(manifest, Mapping) else {}
     meta = read.get("metadata")
     found = meta if isinstance(meta, Mapping) else {}
-    kind, name, namespace = read.get("kind"), found.get("name"), found.get("namespace")
+    kind, name = read.get("kind"), found.get("name")
     if not isinstance(kind, str) or not isinstance(name, str) or not kind or not name:
         return None
-    home = namespace if isinstance(namespace, str) and namespace else "default"
-    return Identity(kind, home if kind in NAMESPACED else "", name)
+    try:
+        return Identity(kind, namespace_of(found) if kind in NAMESPACED else "", name)
+    except ManifestError:
+        return None
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """Manifests of pods and policies, from an API server or a file.
 
-Input: JSON. Allowed: a value, or `ManifestError`. A policy that has a name is never refused, whatever else is wrong
-with it: left out, it would open what its author wants closed. Whatever was read can be judged, and what is told to
-people fits on a line.
+Input: JSON. Allowed: a value, or `ManifestError`. A policy that has a name, in a namespace that can be, is never
+refused, whatever else is wrong with it: left out, it would open what its author wants closed. Whatever was read can be
+judged, and what is told to people fits on a line.
 """
 
 import json
@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from weave.npc.evaluator import Policies, connect, judge
 from weave.npc.manifest import gather, parse
-from weave.npc.manifest_fields import ManifestError
+from weave.npc.manifest_fields import MAX_NAME_CHARACTERS, ManifestError
 from weave.npc.model import ClusterPolicy, NetworkPolicy, Pod, Protocol
 from weave.npc.selectors import describe
 
@@ -44,8 +44,13 @@ def expect_right_to_refuse(manifest: object, reason: str) -> None:
     is_named_policy = (
         isinstance(manifest, dict) and (manifest.get("apiVersion"), manifest.get("kind")) in POLICIES
         and isinstance(manifest.get("metadata"), dict) and isinstance(manifest["metadata"].get("name"), str)
-        and isinstance(manifest["metadata"].get("namespace", ""), str | None))
+        and can_be_a_namespace(manifest["metadata"].get("namespace")))
     assert not is_named_policy, reason
+
+
+def can_be_a_namespace(value: object) -> bool:
+    return value is None or (isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
+                             and "/" not in value)
 
 
 def _seed(kind: int, spec: object) -> bytes:

@@ -243,6 +243,24 @@ def test_value_said_once_and_meant_a_million_times_costs_little():
     assert str(MAX_PARTS) in found.problems[0]
 
 
+@pytest.mark.parametrize(("said", "namespace"), [
+    ("Shop", "Shop"), ("my_team", "my_team"), ("", "default"), (None, "default")])
+def test_namespace_is_taken_as_it_is_written(said, namespace):
+    assert (policy({}, namespace=said).namespace, policy({}, namespace=said).problems) == (namespace, ())
+    assert pod(namespace=said).namespace == namespace
+
+
+@pytest.mark.parametrize("namespace", [2024, False, [], "a/b", "a\n", "x" * 254])
+def test_what_is_no_namespace_is_refused(namespace):
+    for read in (pod, policy):
+        with pytest.raises(ManifestError, match=r"metadata\.namespace"):
+            read({}, namespace=namespace)
+
+
+def test_policies_whose_names_differ_in_capitals_are_two():
+    assert len(gather([policy({}, name="deny"), policy({}, name="Deny")]).policies) == 2
+
+
 def test_policy_with_an_impossible_name_stays_in_force():
     found = policy({}, name='Ev"il\n', namespace="x")
     assert (found.name, found.ingress) == ("ev-il", ())

@@ -10,7 +10,19 @@ from weave.addresses import IPAddress
 from weave.npc.compiler import Compiler, Local
 from weave.npc.evaluator import Connection, Policies
 from weave.npc.evaluator import judge as evaluate
-from weave.npc.model import Cluster, Direction, Key, NetworkPolicy, Pod, Protocol, Rule, Selector
+from weave.npc.model import (
+    Cluster,
+    Direction,
+    Key,
+    NamedPort,
+    NetworkPolicy,
+    Pod,
+    PodPeer,
+    Protocol,
+    Rule,
+    Selector,
+)
+from weave.npc.nft_text import full_text
 from weave.npc.ruleset import Ruleset
 from weave.npc.ruleset_change import difference
 from weave.npc.ruleset_trace import Packet, passes, trace
@@ -109,6 +121,15 @@ def test_a_pod_more_changes_elements_alone() -> None:
     change = difference(compiled(more), compiled(third))
     assert not change.structural
     assert sorted(element.name for element in change.added) == ["admitted4", "ingress4", "itself4"]
+
+
+def test_names_from_outside_are_harmless_in_the_words_of_nft() -> None:
+    evil = 'ev"il; drop'
+    own = NetworkPolicy(evil, evil, Selector(), (Rule((PodPeer(None, Selector()),), (NamedPort(None, evil),)),), ())
+    shared = replace(own, name="other")
+    cluster = Cluster({Key(evil, "a"): Pod(evil, "a", {evil: evil}, (OUTSIDE[0],))},
+                      policies={Key(evil, evil): own, Key(evil, "other"): shared})
+    assert evil[:5] not in full_text(compiled(cluster), bridge="weave", ports="vethwe", multicast=True)
 
 
 def test_a_refusal_tells_the_policies_that_isolate() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from weave.kube import reflector, resource
+from weave.npc.manifest import gather, parse
 from weave.npc.model import Key
 from weave.npc.source import Holdings, Identity, Remove, State, Synced, Upsert, identity_of
 from weave.npc.source_directory import DirectorySource
@@ -79,7 +80,9 @@ def test_synced_matters_once_and_state_never() -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], {}, {"kind": "Pod"}, {"kind": 1, "metadata": {"name": "a"}},
-                                   {"kind": "Pod", "metadata": {"name": ""}}])
+                                   {"kind": "Pod", "metadata": {"name": ""}},
+                                   {"kind": "NetworkPolicy", "metadata": {"name": "a", "namespace": 2024}},
+                                   {"kind": "Pod", "metadata": {"name": "a", "namespace": "x\n"}}])
 def test_what_has_no_name_has_no_identity(value: object) -> None:
     assert identity_of(value) is None
 
@@ -87,6 +90,14 @@ def test_what_has_no_name_has_no_identity(value: object) -> None:
 def test_a_namespace_is_default_unless_said() -> None:
     assert identity_of({"kind": "Pod", "metadata": {"name": "a"}}) == Identity("Pod", "default", "a")
     assert identity_of({"kind": "Node", "metadata": {"name": "a", "namespace": "x"}}) == Identity("Node", "", "a")
+
+
+@pytest.mark.parametrize("namespace", ["Shop", "my_team", "", None])
+def test_policy_is_in_the_namespace_in_which_others_read_it(namespace: str | None) -> None:
+    manifest = {**policy(), "metadata": {"namespace": namespace, "name": "Deny"}}
+    holdings = Holdings()
+    holdings.take([upsert(manifest)])
+    assert holdings.cluster == gather([parse(manifest)])
 
 
 # A directory
@@ -127,6 +138,16 @@ def test_a_file_that_breaks_keeps_what_it_said(tmp_path: Path) -> None:
     [state] = source.look()
     assert isinstance(state, State)
     assert not state.is_well
+
+
+def test_a_file_whose_policy_has_no_namespace_that_can_be_keeps_what_it_said(tmp_path: Path) -> None:
+    source = DirectorySource(tmp_path)
+    (tmp_path / "one.json").write_text(json.dumps(policy("one")))
+    source.look()
+    (tmp_path / "one.json").write_text(json.dumps({**policy("one"), "metadata": {"name": "one", "namespace": 2024}}))
+    [state] = source.look()
+    assert isinstance(state, State)
+    assert "metadata.namespace" in state.sentence
 
 
 def test_a_directory_that_is_away_changes_nothing(tmp_path: Path) -> None:
