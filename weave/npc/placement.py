@@ -1,8 +1,10 @@
 """Which pods are on this host, at which addresses: a source's cluster and the router's endpoints put together. Pure.
 
 The router knows the address of a pod before the API server does, and knows it for sure. So a pod of this host has the
-addresses of its endpoints; a pod that the source has not told yet is not admitted at all. Where no source knows pods
-(`Mode.CONTAINERS`), every container of every host is one, and manifests of pods add the names of their ports.
+addresses of its endpoints; a pod that the source has not told yet is not admitted at all, nor is one whose namespace it
+has not told, for policy by labels of namespaces would not hold for it. So a pod that outlives its namespace is cut off;
+the API server keeps a namespace until its pods are gone. Where no source knows pods (`Mode.CONTAINERS`), every
+container of every host is one, and manifests of pods add the names of their ports.
 """
 
 from collections import Counter
@@ -34,7 +36,7 @@ class Placed:
     cluster: Cluster
     local: Local
     pending: frozenset[Key] = frozenset()
-    """Pods of this host that the source has not told yet: closed."""
+    """Pods of this host that the source has not told yet, or whose namespace it has not: closed."""
 
 
 @dataclass(slots=True)
@@ -60,7 +62,8 @@ class Placement:
             if endpoint.is_local:
                 place = others if endpoint.pod is None else here.setdefault(endpoint.pod, set())
                 place.update(endpoint.addresses)
-        known = {key: _ordered(found) for key, found in here.items() if key in cluster.pods}
+        known = {key: _ordered(found) for key, found in here.items()
+                 if key in cluster.pods and key.namespace in cluster.namespaces}
         made = {key: self._keep(key, replace(cluster.pods[key], addresses=addresses))
                 for key, addresses in known.items() if not cluster.pods[key].host_network}
         self._made = made

@@ -9,11 +9,12 @@ from weave.errors import RemoteError
 from weave.labels import POD_NAME, POD_NAMESPACE
 from weave.npc.compiler import Local
 from weave.npc.endpoint import GRACE_S, HOST, Endpoint, EndpointBook, read_endpoints
-from weave.npc.model import Cluster, ContainerPort, Key, Pod, Protocol
+from weave.npc.model import Cluster, ContainerPort, Key, Namespace, Pod, Protocol
 from weave.npc.placement import Mode, Placement
 
 ONE, TWO, THREE = (ip_address(f"10.32.0.{number}") for number in (1, 2, 3))
 WEB = Key("x", "web")
+SPACES = {"x": Namespace("x", {})}
 OF_POD = {POD_NAMESPACE: "x", POD_NAME: "web"}
 
 
@@ -31,7 +32,7 @@ def raw(**changes: object) -> dict[str, object]:
 
 
 def test_a_pod_has_the_addresses_of_its_endpoints() -> None:
-    cluster = Cluster({WEB: Pod("x", "web", {}, ())})
+    cluster = Cluster({WEB: Pod("x", "web", {}, ())}, SPACES)
     placed = Placement(Mode.KUBERNETES).place(cluster, [endpoint("c", ONE, **OF_POD)])
     assert placed.local == Local({WEB: (ONE,)})
     assert placed.cluster.pods[WEB].addresses == (ONE,)
@@ -41,6 +42,14 @@ def test_a_pod_that_nobody_told_is_not_admitted() -> None:
     placed = Placement(Mode.KUBERNETES).place(Cluster(), [endpoint("c", ONE, **OF_POD), endpoint("plain", TWO)])
     assert placed.local == Local(others=frozenset({TWO}))
     assert placed.pending == {WEB}
+
+
+def test_a_pod_whose_namespace_nobody_told_is_not_admitted() -> None:
+    placement, told = Placement(Mode.KUBERNETES), Cluster({WEB: Pod("x", "web", {}, ())}, SPACES)
+    for cluster, pods, pending in ((replace(told, namespaces={}), {}, {WEB}), (told, {WEB: (ONE,)}, set()),
+                                   (replace(told, namespaces={}), {}, {WEB})):
+        placed = placement.place(cluster, [endpoint("c", ONE, **OF_POD)])
+        assert (placed.local, placed.pending) == (Local(pods), pending)
 
 
 def test_pods_of_other_hosts_are_as_the_source_says() -> None:
@@ -89,7 +98,7 @@ def test_manifests_name_the_ports_of_all_containers_of_a_name() -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_what_did_not_change_is_the_same_object(mode: Mode) -> None:
-    placement, cluster = Placement(mode), Cluster({WEB: Pod("x", "web", {}, ())})
+    placement, cluster = Placement(mode), Cluster({WEB: Pod("x", "web", {}, ())}, SPACES)
     first = placement.place(cluster, [endpoint("c", ONE, **OF_POD)])
     second = placement.place(cluster, [endpoint("c", ONE, **OF_POD)])
     assert second.cluster.pods[WEB] is first.cluster.pods[WEB]
