@@ -1,14 +1,17 @@
 """Which pods are on this host, at which addresses: a source's cluster and the router's endpoints put together. Pure.
 
 The router knows the address of a pod before the API server does, and knows it for sure. So a pod of this host has the
-addresses of its endpoints; a pod that the source has not told yet is not admitted at all, nor is one whose namespace it
-has not told, for policy by labels of namespaces would not hold for it. So a pod that outlives its namespace is cut off;
-the API server keeps a namespace until its pods are gone. Where no source knows pods (`Mode.CONTAINERS`), every
-container of every host is one, and manifests of pods add the names of their ports.
+addresses of its endpoints. It also has what the source says, unless that is another's by now: a pod that moved is on
+its new host, while here its old sandbox ends.
+A pod that the source has not told yet is not admitted at all, nor is one whose namespace it has not told, for policy by
+labels of namespaces would not hold for it. So a pod that outlives its namespace is cut off; the API server keeps a
+namespace until its pods are gone.
+Where no source knows pods (`Mode.CONTAINERS`), every container of every host is one, and manifests of pods add the
+names of their ports.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -62,12 +65,12 @@ class Placement:
             if endpoint.is_local:
                 place = others if endpoint.pod is None else here.setdefault(endpoint.pod, set())
                 place.update(endpoint.addresses)
-        known = {key: _ordered(found) for key, found in here.items()
+        known = {key: found for key, found in here.items()
                  if key in cluster.pods and key.namespace in cluster.namespaces}
-        made = {key: self._keep(key, replace(cluster.pods[key], addresses=addresses))
-                for key, addresses in known.items() if not cluster.pods[key].host_network}
+        made = {key: self._keep(key, _located(cluster.pods[key], found, endpoints))
+                for key, found in known.items() if not cluster.pods[key].host_network}
         self._made = made
-        local = {key: pod.addresses for key, pod in made.items()}
+        local = {key: _ordered(known[key]) for key in made}
         pods = {**cluster.pods, **made} if made else cluster.pods
         return Placed(replace(cluster, pods=pods), Local(local, frozenset(others)),
                       frozenset(here.keys() - known.keys()))
@@ -101,6 +104,15 @@ class Placement:
         return known if known is not None and known == pod else pod
 
 
+def _located(pod: Pod, here: Set[IPAddress], endpoints: Sequence[Endpoint]) -> Pod:
+    """Return a pod with its addresses on this host, and those that the source says and no other pod has."""
+    elsewhere = {*pod.addresses} - here
+    if elsewhere:  # rarely: it moved, or its sandbox was made anew
+        key = Key(pod.namespace, pod.name)
+        elsewhere -= {address for endpoint in endpoints if endpoint.pod != key for address in endpoint.addresses}
+    return replace(pod, addresses=_ordered(here | elsewhere))
+
+
 def _told_apart(groups: Mapping[_Home, Sequence[Endpoint]]) -> dict[Key, Sequence[Endpoint]]:
     """Return containers by what they are called, each by a name of its own.
 
@@ -124,5 +136,5 @@ def _container(key: Key, group: Sequence[Endpoint], manifest: Pod | None) -> Pod
     return Pod(key.namespace, key.name, labels, addresses, ports, group[0].host)
 
 
-def _ordered(addresses: set[IPAddress]) -> tuple[IPAddress, ...]:
+def _ordered(addresses: Set[IPAddress]) -> tuple[IPAddress, ...]:
     return tuple(sorted(addresses, key=lambda address: (address.version, int(address))))

@@ -38,6 +38,21 @@ def test_a_pod_has_the_addresses_of_its_endpoints() -> None:
     assert placed.cluster.pods[WEB].addresses == (ONE,)
 
 
+def test_a_pod_that_moved_is_where_the_source_says_while_its_old_sandbox_is_here() -> None:
+    cluster = Cluster({WEB: Pod("x", "web", {}, (TWO,))}, SPACES)
+    placed = Placement(Mode.KUBERNETES).place(cluster, [endpoint("c", ONE, **OF_POD)])
+    assert placed.cluster.pods[WEB].addresses == (ONE, TWO)
+    assert placed.local == Local({WEB: (ONE,)})
+
+
+@pytest.mark.parametrize("labels", [{}, {POD_NAMESPACE: "x", POD_NAME: "other"}])
+def test_an_address_that_the_source_still_tells_of_a_pod_is_anothers_once_the_router_says_so(
+        labels: dict[str, str]) -> None:
+    cluster = Cluster({WEB: Pod("x", "web", {}, (TWO,))}, SPACES)
+    placed = Placement(Mode.KUBERNETES).place(cluster, [endpoint("c", ONE, **OF_POD), endpoint("d", TWO, **labels)])
+    assert placed.cluster.pods[WEB].addresses == (ONE,)
+
+
 def test_a_pod_that_nobody_told_is_not_admitted() -> None:
     placed = Placement(Mode.KUBERNETES).place(Cluster(), [endpoint("c", ONE, **OF_POD), endpoint("plain", TWO)])
     assert placed.local == Local(others=frozenset({TWO}))
