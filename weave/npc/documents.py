@@ -1,7 +1,9 @@
 """Files of manifests, YAML or JSON, taken apart into objects. Pure.
 
 A file may hold several documents and lists; objects of kinds that policy knows nothing of are left out. A few lines of
-YAML can mean a million values, by references and by merge keys: the former are bounded, the latter are refused.
+YAML can mean a million values, by references and by merge keys: the former are bounded, the latter are refused. What is
+read can be told as JSON, for so it is told to whoever asks the controller: dates are texts, as kubectl has them, and
+what JSON has no word for is refused.
 """
 
 import json
@@ -10,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import yaml
 
 from weave.npc.manifest import is_known
-from weave.npc.manifest_fields import ManifestError, require_bounded
+from weave.npc.manifest_fields import ManifestError, quoted, require_bounded
 from weave.npc.source import Identity, Object, identity_of
 
 SHOWN_CHARACTERS = 200
@@ -23,6 +25,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         """Refuse what would have to be merged."""
         if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
             raise ManifestError("it uses a merge key (<<), which this version does not read; write out what it means")
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_str)
 
 
 def read_objects(octets: bytes, *, is_json: bool) -> dict[Identity, Object]:
@@ -38,10 +43,32 @@ def read_objects(octets: bytes, *, is_json: bool) -> dict[Identity, Object]:
                                         "metadata.namespace that is no name; put numbers in quotes")
                 if is_known(value):
                     require_bounded(value, str(identity))
+                    _require_json(value)
                     found[identity] = value
     except (ValueError, RecursionError, yaml.YAMLError) as exc:
         raise ManifestError(" ".join(str(exc).split())[:SHOWN_CHARACTERS]) from exc
     return found
+
+
+def _require_json(value: object) -> None:
+    """Raise for what cannot be told as JSON: binary, sets, numbers that are none, halves of characters."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        inner = waiting.pop()
+        if id(inner) in seen:  # a large text may be meant many times
+            continue
+        seen.add(id(inner))
+        if isinstance(inner, dict):
+            waiting += [*inner, *inner.values()]
+        elif isinstance(inner, list):
+            waiting += inner
+        else:
+            try:
+                json.dumps(inner, allow_nan=False, ensure_ascii=False).encode()
+            except (TypeError, ValueError) as exc:
+                raise ManifestError(f"it holds {quoted(inner)} ({type(inner).__name__}), which JSON cannot say; "
+                                    "write a text in quotes") from exc
 
 
 def _unpacked(document: object) -> Iterator[object]:

@@ -1,8 +1,10 @@
 """Files of manifests, as a person left them in the policy directory.
 
 Input: one octet of mode (even: YAML, odd: JSON), the rest. Allowed: objects, or `ManifestError` on one line; objects
-that references of YAML knot into circles are read like others.
+that references of YAML knot into circles are read like others. What was read can be told as JSON.
 """
+
+import json
 
 from weave.npc.documents import read_objects
 from weave.npc.manifest import parse
@@ -21,6 +23,7 @@ def target(data: bytes) -> None:
         refused(str(exc))
         return
     for value in objects.values():
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
         try:
             parse(value)
         except ManifestError as exc:

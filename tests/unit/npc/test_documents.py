@@ -6,6 +6,7 @@ from weave.npc.documents import read_objects
 from weave.npc.manifest_fields import ManifestError
 
 POD = "{apiVersion: v1, kind: Pod, metadata: {name: %s}}"
+ODD = '{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "annotations": {"a": %s}}}'
 
 
 def read(text, is_json=False):
@@ -34,6 +35,26 @@ def test_file_that_is_none_is_refused(text):
     with pytest.raises(ManifestError) as found:
         read(text)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("date", ["2024-05-01", "2024-05-01T10:00:00Z", "!!timestamp 2024-05-01"])
+def test_dates_are_texts_as_they_are_written(date):
+    [value] = read_objects((ODD % date).encode(), is_json=False).values()
+    assert value["metadata"]["annotations"] == {"a": date.removeprefix("!!timestamp ")}
+
+
+@pytest.mark.parametrize("odd", [
+    ".nan", "-.inf", "!!binary aGk=", "!!set {a, b}", f"0x{'f' * 5000}", "{!!binary aGk=: b}", "{.nan: b}", "[[.nan]]",
+])
+def test_what_json_cannot_say_is_refused(odd):
+    with pytest.raises(ManifestError, match="JSON"):
+        read(ODD % odd)
+
+
+@pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud800"'])
+def test_files_of_json_may_hold_more_than_json_can_say(odd):
+    with pytest.raises(ManifestError, match="JSON cannot say"):
+        read(ODD % odd, is_json=True)
 
 
 def test_merge_keys_are_refused_before_they_multiply():
