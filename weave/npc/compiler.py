@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from weave.addresses import IPAddress
 from weave.npc.blocks import text_of
 from weave.npc.membership import NO_LABELS, Membership, Wanted
-from weave.npc.model import Cluster, ClusterPolicy, Direction, Key, Labels, NetworkPolicy, Pod, Tier
+from weave.npc.model import Cluster, ClusterPolicy, Direction, Key, NetworkPolicy, Pod, Tier
 from weave.npc.policy_chains import Compiled, compile_policy, compile_tier, refuse, refusing_name
 from weave.npc.ruleset import (
     FAMILIES,
@@ -53,6 +53,8 @@ class _Profile:
         return tuple(tuple(map(id, part)) for part in (self.admin, self.policies, self.baseline))
 
 
+_Likeness = tuple[str, frozenset[tuple[str, str]]]
+"""Namespace and labels of a pod: what is governed follows from them."""
 _Identity = tuple[Direction, int, tuple[tuple[int, ...], ...]]
 """Of a profile in a direction and a family: equal as long as the same policies, as objects, are in it."""
 
@@ -82,7 +84,8 @@ class Compiler:
         self._indexed: tuple[object, ...] = ()
         self._by_namespace: dict[str, list[NetworkPolicy]] = {}
         self._tiers: dict[Tier, list[ClusterPolicy]] = {}
-        self._profiles: dict[object, dict[Direction, _Profile]] = {}
+        self._profiles: dict[_Likeness, dict[Direction, _Profile]] = {}
+        """Of the pods of the last compilation."""
 
     def compile(self, cluster: Cluster, local: Local) -> Ruleset:
         """Return what the kernel of this host shall hold."""
@@ -108,11 +111,16 @@ class Compiler:
 
     def _governed(self, cluster: Cluster, local: Local) -> Iterator[tuple[str, _Identity, _Profile]]:
         """Yield each address of a pod of this host in each direction in which something governs it."""
+        known, self._profiles = self._profiles, {}
         for key in sorted(local.pods, key=lambda key: (key.namespace, key.name)):
             pod = cluster.pods.get(key)
             if pod is None or pod.host_network:
                 continue
-            for direction, profile in self._governing(pod, cluster).items():
+            likeness = (pod.namespace, frozenset(pod.labels.items()))
+            if likeness not in known:
+                known[likeness] = self._look_up(pod, cluster)
+            self._profiles[likeness] = known[likeness]
+            for direction, profile in known[likeness].items():
                 for address in local.pods[key]:
                     yield text_of(address), (direction, address.version, profile.identity), profile
 
@@ -138,19 +146,13 @@ class Compiler:
         ordered = sorted(cluster.cluster_policies.values(), key=lambda policy: (policy.priority, policy.name))
         self._tiers = {tier: [policy for policy in ordered if policy.tier is tier] for tier in Tier}
 
-    def _governing(self, pod: Pod, cluster: Cluster) -> Mapping[Direction, _Profile]:
+    def _look_up(self, pod: Pod, cluster: Cluster) -> dict[Direction, _Profile]:
         """Return the profile of a pod in each direction in which something governs it."""
-        likeness = (pod.namespace, frozenset(pod.labels.items()))
-        found = self._profiles.get(likeness)
-        if found is None:
-            namespace = cluster.namespaces.get(pod.namespace)
-            found = self._profiles[likeness] = self._look_up(pod, NO_LABELS if namespace is None else namespace.labels)
-        return found
-
-    def _look_up(self, pod: Pod, namespace: Labels) -> dict[Direction, _Profile]:
+        home = cluster.namespaces.get(pod.namespace)
+        labels = NO_LABELS if home is None else home.labels
         policies = [policy for policy in self._by_namespace.get(pod.namespace, ()) if selects(policy.pods, pod.labels)]
         tiers = {tier: [policy for policy in found
-                        if selects(policy.namespaces, namespace) and selects(policy.pods, pod.labels)]
+                        if selects(policy.namespaces, labels) and selects(policy.pods, pod.labels)]
                  for tier, found in self._tiers.items()}
         profiles = {
             Direction.EGRESS: _Profile(

@@ -17,6 +17,7 @@ from weave.npc.selectors import selects
 
 Pair = tuple[str, str]
 Name = TypeVar("Name")
+Entry = TypeVar("Entry")
 Value = TypeVar("Value")
 NO_LABELS: Labels = {}
 
@@ -112,9 +113,9 @@ class Membership:
             group = self._groups.pop(wanted)
             if isinstance(wanted, WantedPods):
                 for hint in _hints(wanted.pods):
-                    self._by_hint[wanted.namespace, hint].pop(group, None)
+                    _take_out(self._by_hint, (wanted.namespace, hint), group)
             elif isinstance(wanted, WantedPort):
-                self._ports[wanted.name].pop(wanted.protocol, None)
+                _take_out(self._ports, wanted.name, wanted.protocol)
 
     def _open(self, wanted: Wanted) -> _Group:
         group = self._groups[wanted] = _Group(wanted)
@@ -162,9 +163,7 @@ class Membership:
             if sign > 0:
                 index.setdefault(place, {})[key] = None
                 continue
-            index[place].pop(key, None)
-            if not index[place]:
-                del index[place]
+            _take_out(index, place, key)
         if not index:
             del self._pods[pod.namespace]
 
@@ -189,6 +188,13 @@ def _changed(old: Mapping[Name, Value], new: Mapping[Name, Value]) -> Iterator[N
     for name in old:
         if name not in new:
             yield name
+
+
+def _take_out(index: dict[Name, dict[Entry, Value]], place: Name, entry: Entry) -> None:
+    """Take an entry out of an index, and its place where that is empty then."""
+    index[place].pop(entry, None)
+    if not index[place]:
+        del index[place]
 
 
 def _hints(selector: Selector) -> tuple[Pair | None, ...]:

@@ -1,7 +1,9 @@
 """The compiled rules decide as the evaluator does, and small changes lead where a fresh start would."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
+from types import FunctionType, ModuleType
 
 from hypothesis import given, settings
 
@@ -16,9 +18,11 @@ from weave.npc.model import (
     Key,
     NamedPort,
     NetworkPolicy,
+    Operator,
     Pod,
     PodPeer,
     Protocol,
+    Requirement,
     Rule,
     Selector,
 )
@@ -26,6 +30,7 @@ from weave.npc.nft_text import full_text
 from weave.npc.ruleset import Ruleset
 from weave.npc.ruleset_change import difference
 from weave.npc.ruleset_trace import Packet, passes, trace
+from weave.npc.selectors import make_selector
 
 
 def everything_local(cluster: Cluster) -> Local:
@@ -121,6 +126,39 @@ def test_a_pod_more_changes_elements_alone() -> None:
     change = difference(compiled(more), compiled(third))
     assert not change.structural
     assert sorted(element.name for element in change.added) == ["admitted4", "ingress4", "itself4"]
+
+
+def test_what_is_gone_is_not_remembered() -> None:
+    compiler = Compiler()
+
+    def churn(numbers: range) -> None:
+        """Let jobs come and go, each with labels of its own, a policy, and a port that it names."""
+        for number in numbers:
+            name = f"job-{number}"
+            chosen = make_selector([Requirement("app", Operator.IN, frozenset({name}))])
+            rule = Rule((PodPeer(None, chosen),), (NamedPort(Protocol.TCP, name),))
+            cluster = Cluster({Key("default", name): pod(name, OUTSIDE[0])}, policies={
+                Key("default", name): NetworkPolicy("default", name, Selector(), (rule,), None)})
+            compiler.compile(cluster, everything_local(cluster))
+            compiler.compile(replace(cluster, pods={}), Local())
+        compiler.compile(Cluster(), Local())
+
+    churn(range(10))
+    before = objects_of(compiler)
+    churn(range(10, 100))
+    assert objects_of(compiler) <= before
+
+
+def objects_of(root: object) -> int:
+    """Return how many objects a value keeps alive."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        inner = waiting.pop()
+        if id(inner) not in seen and not isinstance(inner, type | ModuleType | FunctionType):
+            seen.add(id(inner))
+            waiting += gc.get_referents(inner)
+    return len(seen)
 
 
 def test_names_from_outside_are_harmless_in_the_words_of_nft() -> None:
