@@ -2,6 +2,7 @@
 
 from weave.errors import EnvironmentFailure
 
+BAD_REQUEST = 400
 GONE = 410
 CONFLICT = 409
 NOT_FOUND = 404

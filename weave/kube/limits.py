@@ -41,7 +41,10 @@ MAX_RETRY_AFTER_S = 300.0
 CALM_WATCH_S = 5.0
 """A watch that lived this long, or brought an event, was a success: the next failure starts from the first pause."""
 MAX_STALE_PAGES = 2
-"""After so many lists whose pages were outdated before we had read them all, the list is asked for in one piece."""
+"""After so many lists whose pages were outdated or refused before we had read them all, the list is asked for in one
+piece."""
+MAX_PAGE_FAILURES = 5
+"""A page that failed so often in a row may fail for its continuation: the list begins anew."""
 
 # The agent
 

@@ -4,6 +4,7 @@
       ^                               │
       └── outdated (410), oversize ───┘          anything else that fails: WAIT, longer each time, then the same again
 
+A page of a list that is refused, or fails again and again, is not asked for for ever: the list begins anew.
 `action` says what to do next; its outcome is fed back by one of the other methods, which return what that changed.
 Invariant: after `Synced`, the upserts and removals returned so far add up to the objects of the last list and the
 events since. What was deleted while nobody watched is found by the next list. Versions are compared for equality
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from weave.kube import limits
-from weave.kube.failure import GONE, NOT_FOUND, TOO_LARGE, ApiFailure
+from weave.kube.failure import BAD_REQUEST, GONE, NOT_FOUND, TOO_LARGE, ApiFailure
 from weave.kube.resource import Object, key_of, mapping, metadata, sequence, text, version_of
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class Reflector:
         """The kind was not there when we last asked."""
         self._page = limits.PAGE_OBJECTS
         self._stale_lists = 0
+        self._page_failures = 0
+        """Of the page at hand."""
         self._version = ""
         """Empty: a list is needed."""
         self._opened_at: float | None = None
@@ -138,6 +141,7 @@ class Reflector:
             key = self._object(item, changes)
             if key is not None:
                 self._seen.add(key)
+        self._page_failures = 0
         self._continuation = text(metadata(page).get("continue"))
         if self._continuation:
             self._next = List(self._page, self._continuation)
@@ -250,6 +254,8 @@ class Reflector:
             self._relist()
             if self._may_be_absent and self._is_gone():
                 return self._absent(now)
+        if self._continuation:
+            self._page_failed(status)
         state = State(is_well=False, sentence=str(failure))
         if status in DENIED or status == NOT_FOUND:
             self._wait(now + limits.DENIED_RETRY_S * (1 + self._rng.random()))
@@ -261,9 +267,7 @@ class Reflector:
     def _outdated(self, now: float) -> list[Change]:
         """List again: at once the first time, then with pauses, for some servers call everything outdated."""
         if self._continuation:
-            self._stale_lists += 1
-        if self._stale_lists >= limits.MAX_STALE_PAGES:
-            self._page = 0
+            self._note_stale_list()
         is_first = bool(self._version) and self._had_event
         self._relist()
         self._had_event = False
@@ -272,6 +276,20 @@ class Reflector:
         else:
             self._rest(now)
         return []
+
+    def _page_failed(self, status: int | None) -> None:
+        """Begin the list anew where it is the continuation that the server cannot read, or may be."""
+        self._page_failures += 1
+        if status != BAD_REQUEST and self._page_failures < limits.MAX_PAGE_FAILURES:
+            return
+        if status is not None and status not in OVERLOADED:  # one piece would be too much for such a server
+            self._note_stale_list()
+        self._relist()
+
+    def _note_stale_list(self) -> None:
+        self._stale_lists += 1
+        if self._stale_lists >= limits.MAX_STALE_PAGES:
+            self._page = 0
 
     def _too_large(self) -> None:
         """Ask for less at a time; what is still too large for us is refused for ever, and says so."""
@@ -306,6 +324,7 @@ class Reflector:
         self.relists += 1
         self._version = ""
         self._continuation = ""
+        self._page_failures = 0
         self._seen.clear()
 
     def _rest(self, now: float, at_least_s: float = 0.0) -> None:

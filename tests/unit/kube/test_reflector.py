@@ -170,6 +170,47 @@ def test_page_that_failed_is_asked_for_again_where_we_were():
     assert Remove("x/a") not in made.listed(page(thing("b", 2)), 1.0)
 
 
+@pytest.mark.parametrize(("status", "times"), [
+    (400, 1), (500, limits.MAX_PAGE_FAILURES), (403, limits.MAX_PAGE_FAILURES), (None, limits.MAX_PAGE_FAILURES)])
+def test_page_that_is_refused_or_keeps_failing_begins_the_list_anew(status, times):
+    made = machine()
+    made.listed(page(thing("a", 1), more="next"), 0.0)
+    for _ in range(times):
+        assert made.action == List(limits.PAGE_OBJECTS, "next")
+        assert True not in states(made.failed(failure(status), 0.0))
+        made.waited()
+    assert made.action == List(limits.PAGE_OBJECTS, "")
+    assert told(made.listed(page(thing("b", 2)), 1.0)) == [Upsert("x/b", thing("b", 2)), Remove("x/a"), Synced()]
+
+
+@pytest.mark.parametrize(("status", "size"), [
+    (400, 0), (500, 0), (503, limits.PAGE_OBJECTS), (None, limits.PAGE_OBJECTS)])
+def test_server_that_fails_every_continuation_is_asked_for_all_in_one_piece_unless_it_is_overloaded(status, size):
+    made = machine()
+    for _ in range(limits.MAX_STALE_PAGES):
+        made.listed(page(thing("a", 1), more="next"), 0.0)
+        while made.action != List(made.action.limit, ""):
+            made.failed(failure(status), 0.0)
+            made.waited()
+    assert made.action == List(size, "")
+
+
+def test_failures_of_pages_that_come_in_the_end_do_not_add_up():
+    made = machine()
+    for number in range(2 * limits.MAX_PAGE_FAILURES):
+        made.listed(page(more=f"{number}"), 0.0)
+        made.failed(failure(500), 0.0)
+        made.waited()
+        assert made.action == List(limits.PAGE_OBJECTS, f"{number}")
+
+
+def test_first_page_that_is_refused_is_asked_for_again():
+    made = machine()
+    made.failed(failure(400), 0.0)
+    made.waited()
+    assert made.action == List(limits.PAGE_OBJECTS, "")
+
+
 @pytest.mark.parametrize("status", [429, 503, 500, 504, None])
 def test_retry_after_is_obeyed_within_bounds(status):
     made = following()
