@@ -227,8 +227,7 @@ class SleeveCore:
         if peer is None:
             raise SleeveError("an initiation comes from a peer that is not known here")
         response, session = handshake.respond(opened, psk, local=self._number(), now=now)
-        self._drop(peer.next)
-        peer.next = self._add(peer, session)
+        self._drop(peer.offer(self._add(peer, session)))
         self.send(peer, response, address)
         if not peer.is_established and address not in peer.hints and helper_of(address) is None:
             peer.hints = (address, *peer.hints)[:limits.MAX_HINTS]
@@ -294,7 +293,7 @@ class SleeveCore:
             elif peer.previous is inbox:
                 peer.previous = None
             else:
-                peer.next = None
+                peer.pending.remove(inbox)
 
     # -- control messages ---------------------------------------------------------------------------------------
 
@@ -319,7 +318,7 @@ class SleeveCore:
         peer = inbox.peer
         if isinstance(message, Echo):
             self._trials.answered(peer, message, now)
-        elif inbox is not peer.next:
+        elif inbox not in peer.pending:
             echo = Echo(size, message.number, None, is_trial=True)
             self.send(peer, inbox.session.seal_control(encode_control(echo)), address)
 
@@ -414,7 +413,9 @@ class SleeveCore:
 
     def _heard(self, inbox: Inbox, address: Address, now: float, *, is_newest: bool) -> None:
         peer = inbox.peer
-        if inbox is peer.next:
+        if inbox in peer.pending:
+            for forgotten in peer.confirmed(inbox):
+                self._drop(forgotten)
             self._establish(peer, inbox, address, now)
             self._probe(peer, now)
             return

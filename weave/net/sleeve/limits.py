@@ -18,7 +18,7 @@ HANDSHAKE_RETRY_S = 0.25
 HANDSHAKE_RETRY_MOST_S = 4.0
 HANDSHAKE_JITTER = 0.2
 MAX_INITIATIONS = 4
-"""Of one peer, kept open: a response that takes longer than the retries to come still finds its own."""
+"""Of one peer, kept open at both ends: what takes longer to come than the retries still finds its own."""
 MAX_CANDIDATES = 6
 """Addresses tried for one peer at a time."""
 MAX_HINTS = 2

@@ -1,11 +1,13 @@
 """One peer: its sessions, where it is, and when something is to be done about it. Pure.
 
-    none ──initiate──→ waiting ──response──→ current            (we began)
-    none ──initiation──→ next ──first datagram on it──→ current  (they began)
+    none ──initiate──→ waiting ──response──→ current               (we began)
+    none ──initiation──→ pending ──first datagram on it──→ current  (they began)
     current ──rekey──→ previous, still opened until it is too old
 
-Datagrams are sealed with `current` and opened with any of the three, so new keys lose nothing. A peer is taken to be
-where its newest authenticated datagram came from; where nothing comes back, every address known of it is tried.
+Datagrams are sealed with `current` and opened with any of these, so new keys lose nothing. Where a round trip takes
+longer than the first retry, several are pending; which of them the other end has, its first datagram tells. A peer is
+taken to be where its newest authenticated datagram came from; where nothing comes back, every address known of it is
+tried.
 """
 
 from collections.abc import Iterable
@@ -39,7 +41,7 @@ class Peer:
     """One peer and the way to it."""
 
     __slots__ = ("_most", "address", "asked_at", "attempts", "compares", "config", "cookie", "cookie_until", "current",
-                 "direct_at", "doubt_since", "frames_at", "handshake_at", "heard_at", "hints", "initiations", "next",
+                 "direct_at", "doubt_since", "frames_at", "handshake_at", "heard_at", "hints", "initiations", "pending",
                  "previous", "probe_at", "probe_number", "quality", "received", "scheduled_at", "sent", "short",
                  "sizes", "trial_at", "ways")
 
@@ -52,7 +54,8 @@ class Peer:
         self.hints: tuple[Address, ...] = ()
         self.current: Inbox | None = None
         self.previous: Inbox | None = None
-        self.next: Inbox | None = None
+        self.pending: list[Inbox] = []
+        """Those that they began, one for each initiation, until a datagram shows which one they took."""
         self.initiations: dict[int, Initiation] = {}
         self.attempts = 0
         self.handshake_at = NEVER
@@ -98,7 +101,7 @@ class Peer:
 
     def inboxes(self) -> list[Inbox]:
         """Return what may still be opened."""
-        return [inbox for inbox in (self.current, self.previous, self.next) if inbox is not None]
+        return [inbox for inbox in (self.current, self.previous, *self.pending) if inbox is not None]
 
     def candidates(self) -> tuple[Address, ...]:
         """Return where to look for the peer, the likeliest first."""
@@ -125,11 +128,24 @@ class Peer:
         self.initiations[initiation.local] = initiation
         return gone
 
+    def offer(self, inbox: Inbox) -> Inbox | None:
+        """Keep a session that they began; return the one that goes for it."""
+        self.pending.append(inbox)
+        return self.pending.pop(0) if len(self.pending) > limits.MAX_INITIATIONS else None
+
+    def confirmed(self, inbox: Inbox) -> list[Inbox]:
+        """Note which of those they took; return the earlier ones, which they gave up by that.
+
+        Later ones stay: they may have begun them since, where what told us was long on its way.
+        """
+        at = self.pending.index(inbox)
+        gone = self.pending[:at]
+        del self.pending[:at + 1]
+        return gone
+
     def promote(self, inbox: Inbox) -> Inbox | None:
         """Make a session the current one; return the one that goes for good."""
         gone, self.previous, self.current = self.previous, self.current, inbox
-        if self.next is inbox:
-            self.next = None
         self.attempts = 0
         self.doubt_since = None
         self.quality.lost_in_row = 0
@@ -139,8 +155,6 @@ class Peer:
     def demote(self, inbox: Inbox) -> Inbox | None:
         """Keep a session for opening alone; return the one that goes for good."""
         gone, self.previous = self.previous, inbox
-        if self.next is inbox:
-            self.next = None
         return gone
 
     def heard(self, address: Address, now: float, *, is_newest: bool) -> bool:
