@@ -75,6 +75,38 @@ def test_keys_are_renewed_without_loss_though_the_way_got_longer(before_s: float
     assert current(net) != former
 
 
+def test_keys_are_renewed_by_one_initiation_where_the_round_trip_is_known() -> None:
+    net = far(0.6)
+    net.run(limits.REKEY_AFTER_S - 0.1)
+    begun = len(initiations(net, "a"))
+    net.run(5.0)
+    assert len(initiations(net, "a")) == begun + 1
+
+
+def test_a_way_of_seconds_is_not_taken_for_a_dead_one() -> None:
+    net = far(2.4)
+    net.run(5.0)
+    begun = len(initiations(net, "a"))
+    sent = talk(net, 10.0)
+    net.run(2.0)
+    assert sorted(net.hosts["b"].received) == sorted(sent)
+    assert len(initiations(net, "a")) == begun
+
+
+def test_a_peer_of_an_earlier_version_that_keeps_the_latest_session_alone_is_met_soon() -> None:
+    net = far(0.4)
+    net.drop = begun_by_b
+    there = net.hosts["b"].core.peers["a"]
+    for _ in range(100):
+        net.run(0.05)
+        if net.established("a", "b"):
+            net.unit("a", "b", b"hello")
+        for inbox in there.pending[:-1]:
+            there.pending.remove(inbox)
+            del net.hosts["b"].core.inboxes[inbox.session.local]
+    assert have_one_session(net)
+
+
 def test_a_session_taken_up_late_does_not_end_one_begun_since() -> None:
     net = far(0.4)
     held: list[bytes] = []

@@ -243,6 +243,7 @@ class SleeveCore:
         initiation = peer.initiations[local]
         self._forget_initiations(peer)
         session = handshake.complete(initiation, data, now)
+        peer.quality.latest_s = now - initiation.began
         self._establish(peer, self._add(peer, session), address, now)
         self._probe(peer, now)
 

@@ -15,6 +15,8 @@ REPLAY_WINDOW = 2048
 # --- handshakes -------------------------------------------------------------------------------------------------
 HANDSHAKE_RETRY_S = 0.25
 """The first retry; a local network answers in a millisecond."""
+HANDSHAKE_ROUND_TRIPS = 2.0
+"""Between two tries at least, where it is known how long they take: an answer that is under way is waited for."""
 HANDSHAKE_RETRY_MOST_S = 4.0
 HANDSHAKE_JITTER = 0.2
 MAX_INITIATIONS = 4

@@ -1,4 +1,4 @@
-"""How good the way to a peer is, and how large a datagram gets through: learned from probes and their echoes. Pure."""
+"""How good the way to a peer is, and how large a datagram gets through: learned from probes and handshakes. Pure."""
 
 from weave.net.sleeve import limits
 
@@ -6,10 +6,12 @@ from weave.net.sleeve import limits
 class Quality:
     """Round trip and loss of one way, smoothed."""
 
-    __slots__ = ("loss", "lost_in_row", "rtt_s", "waiting")
+    __slots__ = ("latest_s", "loss", "lost_in_row", "rtt_s", "waiting")
 
     def __init__(self) -> None:
         self.rtt_s: float | None = None
+        self.latest_s = 0.0
+        """The latest round trip, of a probe or of a handshake: all that is known before the first echo."""
         self.loss = 0.0
         """Share of probes that got no echo, the latest weigh most."""
         self.lost_in_row = 0
@@ -33,12 +35,12 @@ class Quality:
             return
         self.lost_in_row = 0
         self._count(0.0)
-        sample = max(now - at, 1e-6)
+        sample = self.latest_s = max(now - at, 1e-6)
         self.rtt_s = sample if self.rtt_s is None else self.rtt_s + limits.RTT_WEIGHT * (sample - self.rtt_s)
 
     def patience_s(self) -> float:
         """Return how long an echo may take."""
-        return limits.PROBE_DOUBT_S * 0.9 if self.rtt_s is None else max(limits.PROBE_DOUBT_S * 0.9, 3 * self.rtt_s)
+        return max(limits.PROBE_DOUBT_S * 0.9, 3 * (self.latest_s if self.rtt_s is None else self.rtt_s))
 
     def _count(self, lost: float) -> None:
         self.loss += limits.LOSS_WEIGHT * (lost - self.loss)

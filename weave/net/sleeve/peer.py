@@ -116,7 +116,8 @@ class Peer:
 
     def next_attempt(self, now: float, jitter: float) -> None:
         """Take note of an attempt and choose when the next is due."""
-        wait = min(limits.HANDSHAKE_RETRY_S * 2 ** min(self.attempts, 10), limits.HANDSHAKE_RETRY_MOST_S)
+        least = limits.HANDSHAKE_ROUND_TRIPS * self.quality.latest_s
+        wait = min(max(limits.HANDSHAKE_RETRY_S * 2 ** min(self.attempts, 10), least), limits.HANDSHAKE_RETRY_MOST_S)
         self.attempts += 1
         self.handshake_at = now + wait * (1.0 + limits.HANDSHAKE_JITTER * jitter)
 
