@@ -130,7 +130,9 @@ NACK_TAIL_S = 0.006
 """How long the newest unit may lack fragments before it is asked for though nothing newer came."""
 NACK_GIVE_UP_S = 1.5
 MAX_NACK_ITEMS = 48
-"""In one message: it must fit the smallest datagram."""
+"""Units asked for in one message."""
+MAX_NACK_BYTES = 432
+"""Of what says so, with masks: it must fit the smallest datagram, through a helper too. A unit takes 9 to 29 octets."""
 HOLD_S = 0.004
 """How long units wait for an earlier one, beside 1.5 round trips: until it came when it was asked for once."""
 HOLD_MOST_S = 0.1

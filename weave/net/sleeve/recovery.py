@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from weave.net.sleeve import limits
 from weave.net.sleeve.reassembly import Reassembly
 from weave.net.sleeve.replay import ReplayWindow
-from weave.net.sleeve.wire import Lack
+from weave.net.sleeve.wire import Lack, lack_bytes
 
 
 @dataclass(slots=True)
@@ -69,18 +69,21 @@ class Recovery:
             if counter not in self.gaps and now >= unit.began + limits.NACK_TAIL_S:
                 self.gaps[counter] = Gap(now, now)
         lacks: list[Lack] = []
+        room = limits.MAX_NACK_BYTES
         for counter, gap in list(self.gaps.items()):
             if gap.due > now:
                 continue
             if gap.asked >= limits.NACKS or now - gap.noticed > limits.NACK_GIVE_UP_S:
                 self._give_up(counter)
                 continue
+            partial = self._reassembly.partial.get(counter)
+            lack = Lack(counter, 0 if partial is None else partial.lacking)
+            room -= lack_bytes(lack)
+            if room < 0:
+                break
             gap.asked += 1
             gap.due = now + 1.5 * rtt_s + gap.asked * limits.NACK_TAIL_S
-            partial = self._reassembly.partial.get(counter)
-            lacks.append(Lack(counter, 0 if partial is None else partial.lacking))
-            if len(lacks) == limits.MAX_NACK_ITEMS:
-                break
+            lacks.append(lack)
         self.asked += len(lacks)
         return lacks
 

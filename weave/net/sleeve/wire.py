@@ -234,6 +234,11 @@ def split(header_of: Sequence[bytes], sealed: bytes | memoryview, size: int) -> 
     return [header + bytes(sealed[index * room:(index + 1) * room]) for index, header in enumerate(header_of)]
 
 
+def lack_bytes(lack: Lack) -> int:
+    """Return how many octets it takes to ask for a unit."""
+    return _NACK_ITEM.size + _mask_bytes(lack)
+
+
 def _flags(message: Probe | Echo) -> int:
     return (_TRIAL if message.is_trial else 0) | (_COMPARES if message.compares else 0)
 
@@ -253,8 +258,12 @@ def _unpack_address(packed: bytes, port: int) -> Address | None:
     return str(IPv6Address(packed)), port
 
 
+def _mask_bytes(lack: Lack) -> int:
+    return -(-lack.missing.bit_length() // 8)
+
+
 def _pack_lack(lack: Lack) -> bytes:
-    octets = -(-lack.missing.bit_length() // 8)
+    octets = _mask_bytes(lack)
     return _NACK_ITEM.pack(lack.counter, octets) + lack.missing.to_bytes(octets, "little")
 
 
