@@ -6,7 +6,8 @@
     binding = signature of the signing key over the static key: the pair belongs together
 
 Every signature covers a context string first, so that bytes signed for one purpose prove nothing for another.
-Invariant: a `PublicIdentity` that was decoded has a valid binding, so its static key speaks for its name.
+Invariant: a `PublicIdentity` that was decoded has a valid binding, so its static key speaks for its name, and that key
+is of use in handshakes.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from weave.errors import LocalError, RemoteError
 from weave.names import PEER_NAME_BYTES, PeerName, peer_name_from_bytes
-from weave.noise.keys import KeyPair
+from weave.noise.keys import KeyPair, NoiseError
 
 SEED_BYTES = 32
 KEY_BYTES = 32
@@ -32,6 +33,8 @@ _BINDING_CONTEXT = b"weave 3 static key"
 _NAME_CONTEXT = b"weave 3 peer name\0"
 _LOCALLY_ADMINISTERED = 0x02
 _MULTICAST = 0x01
+_ANYBODY = KeyPair.from_private(bytes(KEY_BYTES))
+"""No secret of anybody: a static key that gives no exchange with this pair gives none with any."""
 
 
 class IdentityError(RemoteError):
@@ -67,12 +70,16 @@ class PublicIdentity:
 
     @classmethod
     def decode(cls, raw: bytes) -> "PublicIdentity":
-        """Return the identity that `encode` wrote; raise `IdentityError` where the binding does not hold."""
+        """Return the identity that `encode` wrote; raise `IdentityError` where its keys are of no use together."""
         if len(raw) != PUBLIC_IDENTITY_BYTES:
             raise IdentityError(f"an identity has {PUBLIC_IDENTITY_BYTES} bytes, this one has {len(raw)}")
         identity = cls(raw[:KEY_BYTES], raw[KEY_BYTES : 2 * KEY_BYTES], raw[2 * KEY_BYTES :])
         if not identity.verify(identity.binding, identity.static_key, _BINDING_CONTEXT):
             raise IdentityError(f"the static key of {identity.name} is not bound to its signing key")
+        try:
+            _ANYBODY.exchange(identity.static_key)
+        except NoiseError as exc:
+            raise IdentityError(f"the static key of {identity.name} is of low order: no handshake can be had") from exc
         return identity
 
 

@@ -50,6 +50,20 @@ def test_static_key_of_another_is_refused() -> None:
         PublicIdentity.decode(mixed)
 
 
+PRIME = 2**255 - 19
+OF_ORDER_EIGHT = (0x00b8495f16056286fdb1329ceb8d09da6ac49ff1fae35616aeb8413b7c7aebe0,
+                  0x57119fd0dd4e22d8868e1c58c45c44045bef839c55b1d0b1248c50a3bc959c5f)
+
+
+@pytest.mark.parametrize("high_bit", [0, 1 << 255], ids=hex)
+@pytest.mark.parametrize("point", [0, 1, *OF_ORDER_EIGHT, PRIME - 1, PRIME, PRIME + 1], ids=hex)
+def test_static_key_that_gives_no_handshake_is_refused(point: int, high_bit: int) -> None:
+    static_key = (point | high_bit).to_bytes(32, "little")
+    binding = ALICE.sign(static_key, b"weave 3 static key")
+    with pytest.raises(IdentityError, match="low order"):
+        PublicIdentity.decode(ALICE.public.signing_key + static_key + binding)
+
+
 @pytest.mark.parametrize("size", [0, 127, 129])
 def test_identity_of_another_length_is_refused(size: int) -> None:
     with pytest.raises(IdentityError):

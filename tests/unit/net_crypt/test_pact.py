@@ -1,12 +1,15 @@
 """Keys are agreed and replaced without a packet lost, whatever the mesh does to the messages."""
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.net_crypt.pair import HIGH, LOW, OTHER_PASSWORD, PASSWORD, Pair, way
+from tests.unit.net_crypt.pair import HIGH, LOW, OTHER_PASSWORD, PASSWORD, STATIC, Pair, way
 from weave.net.crypt import limits
 from weave.net.crypt import pact_messages as wire
+from weave.net.crypt.pact import Pact, Party
 from weave.net.crypt.pact_messages import Way
 
 MINUTE_S = 60.0
@@ -28,6 +31,15 @@ def test_two_ends_agree_at_once() -> None:
     assert pair.carries(LOW)
     assert pair.carries(HIGH)
     assert pair.agreed[LOW] == pair.agreed[HIGH]
+
+
+def test_a_static_key_that_gives_no_handshake_is_told_and_tried_again_later() -> None:
+    rng = Random(1)
+    party = Party(LOW, STATIC[LOW], 1, (PASSWORD,))
+    pact = Pact(party, HIGH, bytes(32), rng=rng, entropy=rng.randbytes, now=0.0)
+    assert pact.want(way(LOW), 1.0) == []
+    assert "low order" in pact.failure
+    assert pact.deadline() > 1.0
 
 
 def test_each_direction_has_keys_of_its_own() -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.sleeve.wires import PORT, PSK, Net, key_pair, place
 from weave.net.sleeve import limits
 from weave.net.sleeve.keys import sleeve_psk
+from weave.net.sleeve.model import PeerConfig
 from weave.net.sleeve.wire import INITIATION_BYTES, RELAY_HEAD, Key, Kind, short
 
 OTHER_PSK = sleeve_psk(b"o" * 32)
@@ -97,6 +98,15 @@ def test_a_peer_that_is_not_named_gets_no_session() -> None:
     net.run(3.0)
     assert not net.established("a", "b")
     assert not net.hosts["b"].core.inboxes
+
+
+def test_a_peer_whose_key_gives_no_handshake_stops_no_other() -> None:
+    net = Net("ab")
+    core = net.hosts["a"].core
+    core.set_peers([PeerConfig("0", Key(bytes(32)), (place("c"),)), net.config("b")], net.now)
+    net.run(5.0)
+    assert net.established("a", "b")
+    assert core.refused["the other end sent a public key of low order"] > 1
 
 
 def test_the_address_follows_the_newest_authenticated_datagram() -> None:

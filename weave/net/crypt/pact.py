@@ -340,7 +340,12 @@ class Pact:
         self._number += 1
         terms = self._terms(None)
         state = self._handshake(self._me.password_keys)
-        message = state.write_message(wire.pack_terms(terms))
+        try:
+            message = state.write_message(wire.pack_terms(terms))
+        except RemoteError as exc:
+            # its key is none; the mesh admits no such peer, but one peer must never stop the others
+            self.failure = str(exc)
+            return
         self._offer = _Offer(state, message[:wire.ID_BYTES], terms)
         self._effects.append(Send(wire.encode(wire.OFFER, b"", message)))
 

@@ -193,9 +193,14 @@ class SleeveCore:
     def _begin(self, peer: Peer, now: float, places: Sequence[Address]) -> None:
         peer.next_attempt(now, self._random(1)[0] / 255)
         cookie = peer.cookie if now < peer.cookie_until else None
-        initiation = handshake.initiate(
-            self._static, peer.config.key, self._psks[0], local=self._number(), ephemeral=self._random(32),
-            cookie=cookie, now=now)
+        try:
+            initiation = handshake.initiate(
+                self._static, peer.config.key, self._psks[0], local=self._number(), ephemeral=self._random(32),
+                cookie=cookie, now=now)
+        except RemoteError as exc:
+            # a key that is none; the mesh admits no such peer, but one peer must never stop the others
+            self.refused[str(exc)] += 1
+            return
         for number in peer.keep(initiation):
             del self._initiations[number]
         self._initiations[initiation.local] = peer
