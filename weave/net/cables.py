@@ -128,10 +128,11 @@ class Cables:
 
     async def detach(self, container: str, interface: str) -> bool:
         """Take a container off the bridge; say whether it was on it."""
-        self._known.pop((container, interface), None)
         name = naming.host_interface(container, interface)
         async with self._socket() as socket:
             gone = await run_there_async(None, lambda _: attaching.remove(name, socket))
+        # not before: who looks meanwhile finds the cable still, and where it cannot be removed the container stays
+        self._known.pop((container, interface), None)
         self._guard.dismiss(name)
         self.removed += gone
         return gone

@@ -1,5 +1,6 @@
 """A container gets its interface, all of it or nothing, and loses it without a trace."""
 
+import errno
 import json
 import os
 import threading
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from weave.errors import EnvironmentFailure, LocalError
-from weave.net import Datapath, limits
+from weave.net import Datapath, attaching, limits
+from weave.netlink.connection import Netlink, NetlinkFailure
 
-from .hosts import LAB, Host, Place, Underlay, request, underlay
+from .hosts import DEADLINE_S, LAB, Host, Place, Underlay, request, underlay
 
 pytestmark = LAB
 
@@ -227,6 +230,46 @@ def test_detaching_what_is_gone_succeeds(net: Underlay) -> None:
         await path.detach("c1", "ethwe")
         await path.detach("c1", "ethwe")
         await path.detach("never heard of", "")
+
+    with_datapath(net, body)
+
+
+def test_a_look_while_a_container_is_taken_off_does_not_bring_it_back(net: Underlay,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    remove, looked = attaching.remove, threading.Event()
+
+    def remove_late(name: str, netlink: Netlink) -> bool:
+        assert looked.wait(DEADLINE_S)
+        return remove(name, netlink)
+
+    async def body(path: Datapath, host: Host) -> None:
+        before = path.counters()["neighbours"]
+        await path.attach(request(net.place(), "c1", "10.32.0.1/12"))
+        assert path.counters()["neighbours"] == before + 1
+        monkeypatch.setattr(attaching, "remove", remove_late)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(path.detach, "c1", "ethwe")
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(await path.attachments()) == 1
+            looked.set()
+        assert path.counters()["neighbours"] == before
+
+    with_datapath(net, body)
+
+
+def test_a_container_that_cannot_be_taken_off_is_still_answered_for(net: Underlay,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bool:
+        raise NetlinkFailure("remove it", errno.EBUSY)
+
+    async def body(path: Datapath, host: Host) -> None:
+        before = path.counters()["neighbours"]
+        await path.attach(request(net.place(), "c1", "10.32.0.1/12"))
+        monkeypatch.setattr(attaching, "remove", refuse)
+        with pytest.raises(NetlinkFailure):
+            await path.detach("c1", "ethwe")
+        await path.attach(request(net.place(), "c2", "10.32.0.2/12"))
+        assert path.counters()["neighbours"] == before + 2
 
     with_datapath(net, body)
 
