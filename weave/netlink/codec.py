@@ -181,3 +181,10 @@ def read_error(reply: Reply) -> tuple[int, str]:
         (size, *_) = read_fixed(HEADER, reply.body[_ERROR_CODE.size:])
         offset = _ERROR_CODE.size + ((size + ALIGNMENT - 1) & -ALIGNMENT)
     return -code, read_text(read_attributes(reply.body, offset).get(NLMSGERR_ATTR_MSG))
+
+
+def read_done(reply: Reply) -> tuple[int, str]:
+    """Return errno (0: that was all) and the kernel's own words of the NLMSG_DONE message at the end of a dump."""
+    (code,) = read_fixed(_ERROR_CODE, reply.body)
+    words = read_attributes(reply.body, _ERROR_CODE.size) if reply.flags & NLM_F_ACK_TLVS else {}
+    return -code, read_text(words.get(NLMSGERR_ATTR_MSG))

@@ -18,7 +18,7 @@ from struct import Struct
 from typing import Self
 
 from weave.errors import EnvironmentFailure
-from weave.netlink.codec import HEADER, Message, Reply, read_error, split_datagram
+from weave.netlink.codec import HEADER, Message, Reply, read_done, read_error, split_datagram
 from weave.netlink.constants import (
     AF_NETLINK,
     NETLINK_CAP_ACK,
@@ -172,7 +172,10 @@ class Netlink:
                 return reply.body
 
     def dump(self, message: Message, subject: str) -> list[bytes]:
-        """Return the bodies of all answers, of one consistent moment where the kernel can tell."""
+        """Return the bodies of all answers, of one consistent moment where the kernel can tell.
+
+        A list that breaks off, or that the kernel cannot begin, is a `NetlinkFailure`: it is no shorter list.
+        """
         bodies: list[bytes] = []
         for _ in range(DUMP_ATTEMPTS):
             bodies, torn = self._dump_once(message, subject)
@@ -190,6 +193,9 @@ class Netlink:
                     continue
                 torn = torn or bool(reply.flags & NLM_F_DUMP_INTR)
                 if reply.kind == NLMSG_DONE:
+                    code, reason = read_done(reply)
+                    if code:
+                        raise NetlinkFailure(subject, code, reason)
                     return bodies, torn
                 if reply.kind == NLMSG_ERROR:
                     code, reason = read_error(reply)

@@ -73,6 +73,12 @@ def test_a_kernel_that_does_not_answer_is_not_waited_for_long(netlink: Netlink) 
         netlink.query(Message(1, 0, b""), "wait for nothing")
 
 
+def test_a_list_that_the_kernel_cannot_give_is_no_empty_list(netlink: Netlink) -> None:
+    with pytest.raises(NetlinkFailure, match="cannot list addresses: No such device"):
+        netlink.dump(messages.dump_addresses(99), "list addresses")
+    assert netlink.dump(messages.dump_addresses(1), "list addresses") == []
+
+
 def test_a_late_answer_is_not_taken_for_that_of_the_next_question(netlink: Netlink) -> None:
     netlink._send([messages.get_link("lo")], 0)
     with pytest.raises(NetlinkFailure, match="No such device"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from weave.netlink import codec
 from weave.netlink.codec import GarbledNetlink, Reply
-from weave.netlink.constants import NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ERROR, NLMSGERR_ATTR_MSG
+from weave.netlink.constants import NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NLMSGERR_ATTR_MSG
 
 
 def message(kind: int, body: bytes, flags: int = 0, sequence: int = 7) -> bytes:
@@ -65,6 +65,15 @@ def test_an_error_brings_the_words_of_the_kernel() -> None:
     whole = struct.pack("=i", -17) + codec.HEADER.pack(21, 16, 0, 7, 0) + b"fiveX\0\0\0" + words
     assert codec.read_error(Reply(NLMSG_ERROR, NLM_F_ACK_TLVS, 7, whole)) == (17, "Port already in use")
     assert codec.read_error(Reply(NLMSG_ERROR, NLM_F_CAPPED, 7, bytes(20))) == (0, "")
+
+
+def test_the_end_of_a_dump_says_whether_it_broke_off() -> None:
+    assert codec.read_done(Reply(NLMSG_DONE, 0, 7, bytes(4))) == (0, "")
+    assert codec.read_done(Reply(NLMSG_DONE, 0, 7, struct.pack("=i", -19))) == (19, "")
+    body = struct.pack("=i", -2) + codec.text(NLMSGERR_ATTR_MSG, "FIB table does not exist")
+    assert codec.read_done(Reply(NLMSG_DONE, NLM_F_ACK_TLVS, 7, body)) == (2, "FIB table does not exist")
+    with pytest.raises(GarbledNetlink):
+        codec.read_done(Reply(NLMSG_DONE, 0, 7, b""))
 
 
 def test_text_is_read_whatever_its_octets() -> None:
