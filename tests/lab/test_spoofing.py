@@ -1,10 +1,14 @@
 """A container sends from its own MAC and addresses; what claims to be from another never reaches the segment."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from tests.lab.world import LAB, World
+from tests.lab.world import LAB, Box, World
+from weave.lab import probes
+from weave.lab.names import underlay_address
 
 pytestmark = LAB
 GRATUITOUS_ARP = """
@@ -14,6 +18,37 @@ raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 raw.bind(("ethwe", 0))
 arp = bytes.fromhex("0001080006040001") + mine + stolen + bytes(6) + stolen
 raw.send(b"\\xff" * 6 + mine + b"\\x08\\x06" + arp)
+"""
+FORGED_VXLAN = """
+import socket, struct, sys
+def checksum(data):
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+host, victim, mac, claimed = sys.argv[1:]
+udp = struct.pack(">4H", 7777, 7777, 14, 0) + b"forged"
+ends = socket.inet_aton(claimed) + socket.inet_aton(victim)
+head = struct.pack(">BBHHHBBH", 0x45, 0, 34, 1, 0, 64, 17, 0)
+head = head[:10] + struct.pack(">H", checksum(head + ends)) + ends
+frame = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("0200000000ee0800") + head + udp
+vxlan = struct.pack(">B3xI", 8, 6784 << 8) + frame
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(vxlan, (host, 6784))
+"""
+"""Any program may send it: it needs no capability."""
+SAY = """
+import socket, sys
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(sys.argv[2].encode(), (sys.argv[1], 7777))
+"""
+HEAR = """
+import socket, sys
+heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+heard.bind(("", 7777))
+print("ready", flush=True)
+word = ""
+while word != "goodbye":
+    word = heard.recv(100).decode()
+    print(word, flush=True)
 """
 
 
@@ -31,6 +66,48 @@ def drops(world: World) -> int:
     return sum(int(line.partition("packets ")[2].split()[0]) for line in listed.splitlines() if "packets" in line)
 
 
+def drops_of_vxlan(world: World, host: str, chain: str) -> int:
+    """Return how many packets a chain of the guard of VXLAN dropped."""
+    listed = world.inside(host, "nft", "list", "chain", "inet", "weave", chain)
+    return sum(int(line.partition("packets ")[2].split()[0]) for line in listed.splitlines() if "packets" in line)
+
+
+@contextmanager
+def heard(world: World, other: str) -> Iterator[list[str]]:
+    """Give what the container other hears while the block runs; afterwards good says goodbye to it."""
+    said: list[str] = []
+    with probes.background(world.lab, "other", sys.executable, "-ISc", HEAR) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield said
+        world.python("good", SAY, other, "goodbye")
+        said += process.communicate(timeout=10)[0].split()
+
+
+@contextmanager
+def lodger(world: World) -> Iterator[Box]:
+    """Have a container of somebody else's on h1, to which h1 lends its address."""
+    with world.box("h1", "lodger") as box:
+        try:
+            world.inside("h1", "ip", "link", "add", "lodging", "type", "veth", "peer", "name", "eth0",
+                         "netns", box.netns)
+            world.inside("h1", "ip", "address", "add", "172.31.9.1/24", "dev", "lodging")
+            world.inside("h1", "ip", "link", "set", "lodging", "up")
+            box.run("ip", "address", "add", "172.31.9.2/24", "dev", "eth0")
+            box.run("ip", "link", "set", "eth0", "up")
+            box.run("ip", "route", "add", "default", "via", "172.31.9.1")
+            world.inside("h1", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+            world.inside("h1", "nft", "add table ip lodging; add chain ip lodging out { type nat hook postrouting "
+                         "priority 100; }; add rule ip lodging out ip saddr 172.31.9.0/24 masquerade")
+            yield box
+        finally:
+            world.inside("h1", "nft", "add table ip lodging; delete table ip lodging")
+
+
+def mac_of(world: World, container: str) -> str:
+    return world.inside(container, "cat", "/sys/class/net/ethwe/address").strip()
+
+
 def test_a_stolen_address_sends_nothing(neighbours: tuple[World, str, str]) -> None:
     world, good, other = neighbours
     before = drops(world)
@@ -43,8 +120,8 @@ def test_a_stolen_address_sends_nothing(neighbours: tuple[World, str, str]) -> N
 
 def test_a_stolen_mac_sends_nothing(neighbours: tuple[World, str, str]) -> None:
     world, _, other = neighbours
-    mac = world.inside("good", "cat", "/sys/class/net/ethwe/address").strip()
-    own = world.inside("bad", "cat", "/sys/class/net/ethwe/address").strip()
+    mac = mac_of(world, "good")
+    own = mac_of(world, "bad")
     world.inside("bad", "ip", "link", "set", "ethwe", "address", mac)
     assert not world.reaches("bad", other)
     assert world.reaches("good", other)
@@ -55,7 +132,7 @@ def test_a_stolen_mac_sends_nothing(neighbours: tuple[World, str, str]) -> None:
 def test_arp_for_an_address_of_another_is_not_heard(neighbours: tuple[World, str, str]) -> None:
     world, good, _ = neighbours
     before = drops(world)
-    own = world.inside("bad", "cat", "/sys/class/net/ethwe/address").strip()
+    own = mac_of(world, "bad")
     world.python("bad", GRATUITOUS_ARP, own, good)
     world.until(lambda: drops(world), lambda seen: seen > before, "the stolen ARP was not dropped")
 
@@ -67,3 +144,29 @@ def test_an_address_that_is_added_later_may_send(neighbours: tuple[World, str, s
     [extra] = world.weave("h1", "attach", "net:10.33.7.0/24", container).split()
     world.inside("other", "ip", "route", "add", "10.33.7.0/24", "dev", "ethwe")
     assert world.lab.execute("bad", "ping", "-c1", "-W2", "-I", extra, other).returncode == 0
+
+
+def test_a_container_sends_no_vxlan_as_if_it_were_its_host(neighbours: tuple[World, str, str]) -> None:
+    world, good, other = neighbours
+    try:
+        world.inside("bad", "ip", "route", "add", "default", "via", world.weave("h1", "expose").strip())
+        assert world.reaches("bad", str(underlay_address(2))), "as its host, which lends it its address"
+        before = drops_of_vxlan(world, "h1", "passing")
+        with heard(world, other) as said:
+            world.python("bad", FORGED_VXLAN, str(underlay_address(2)), other, mac_of(world, "other"), good)
+        assert said == ["goodbye"]
+        assert drops_of_vxlan(world, "h1", "passing") == before + 1
+    finally:
+        world.weave("h1", "hide")
+
+
+def test_a_container_of_somebody_else_sends_no_vxlan_as_if_it_were_its_host(
+        neighbours: tuple[World, str, str]) -> None:
+    world, good, other = neighbours
+    with lodger(world) as box:
+        box.run("ping", "-c1", "-W5", str(underlay_address(2)))
+        before = drops_of_vxlan(world, "h2", "guard")
+        with heard(world, other) as said:
+            box.run(sys.executable, "-ISc", FORGED_VXLAN, str(underlay_address(2)), other, mac_of(world, "other"), good)
+        assert said == ["goodbye"]
+        assert drops_of_vxlan(world, "h2", "guard") > before, "it came with its own address, a stranger's"

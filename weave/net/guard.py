@@ -2,6 +2,8 @@
 
     table inet weave        set vteps4, vteps6: underlay addresses of the peers we exchange plain VXLAN with
       chain guard (input)   from the bridge: drop · from a vtep: accept · anybody else: drop
+      chain passing         (forward) VXLAN from the bridge to elsewhere: drop
+      chain untracked       (prerouting) VXLAN from elsewhere, but not from a vtep: no connection tracking, so no NAT
       chain subnets         (forward) by the host from one subnet of containers into another: drop
     table inet weave_nat    only while a subnet is exposed with masquerading, because a NAT chain
       set local4, local6    switches on connection tracking for the whole host
@@ -27,6 +29,7 @@ VTEPS = {4: "vteps4", 6: "vteps6"}
 LOCAL = {4: "local4", 6: "local6"}
 _SET_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 PROTOCOL = {4: "ip", 6: "ip6"}
+BEFORE_TRACKING = -300
 BEFORE_FILTER = -10
 SOURCE_NAT = 100
 NAT_MARK = "masquerade "
@@ -95,6 +98,8 @@ def guard_table(vteps: Iterable[IPAddress], subnets: Iterable[IPNetwork] | None 
         GUARD_TABLE,
         {name: frozenset(ip for ip in addresses if ip.version == version) for version, name in VTEPS.items()},
         (Chain("guard", "filter", "input", BEFORE_FILTER),
+         Chain("passing", "filter", "forward", BEFORE_FILTER),
+         Chain("untracked", "filter", "prerouting", BEFORE_TRACKING),
          *([] if subnets is None else [Chain("subnets", "filter", "forward", BEFORE_FILTER)])),
         (
             rule("guard", "VXLAN of containers", match({"meta": {"key": "iifname"}}, bridge), vxlan,
@@ -103,9 +108,29 @@ def guard_table(vteps: Iterable[IPAddress], subnets: Iterable[IPNetwork] | None 
                     match(payload(PROTOCOL[version], "saddr"), f"@{name}"), {"accept": None})
               for version, name in VTEPS.items()),
             rule("guard", "VXLAN of strangers", vxlan, *COUNT_AND_DROP),
+            *_as_it_came(vxlan, bridge),
             *([] if subnets is None else _apart(subnets, bridge, mac)),
         ),
     )
+
+
+def _as_it_came(vxlan: Json, bridge: str) -> list[Rule]:
+    """Return the rules by which VXLAN that the host passes on does not come to look like its own.
+
+    What the host lends its address to is from a vtep in the eyes of other hosts. So for our containers it passes no
+    VXLAN on, and for nobody does it change the source: a container of docker's then is the stranger to the others that
+    it is, and a host that has its way by here is who it was. Only plain VXLAN is judged by where it comes from: what
+    comes by WireGuard, ESP (probes too) or the sleeve, or to the mesh, is authenticated by key, so these ports need no
+    such rules.
+    """
+    arrives, leaves = {"meta": {"key": "iifname"}}, {"meta": {"key": "oifname"}}
+    return [
+        rule("passing", "VXLAN of containers to other hosts", match(arrives, bridge), match(leaves, bridge, "!="),
+             vxlan, *COUNT_AND_DROP),
+        *(rule("untracked", f"VXLAN of IPv{version} strangers keeps its source", match(arrives, bridge, "!="), vxlan,
+               match(payload(PROTOCOL[version], "saddr"), f"@{name}", "!="), {"notrack": None})
+          for version, name in VTEPS.items()),
+    ]
 
 
 def _apart(subnets: Iterable[IPNetwork], bridge: str, mac: str) -> list[Rule]:

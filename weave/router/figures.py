@@ -17,7 +17,7 @@ KERNEL = {
     "forwarding_resyncs_total": "Times that forwarding entries were read anew.",
     "device_steps_total": "Changes to the bridge and the devices that lead to other hosts.",
     "firewall_changes_total": "Changes to our nftables tables.",
-    "guard_dropped_total": "Packets of strangers on the port of VXLAN that were dropped, as of the last look.",
+    "guard_dropped_total": "VXLAN of strangers and of containers that was dropped, in packets, as of the last look.",
     "source_guard_dropped_total": "Frames from a MAC or address of another that were dropped, as of the last look.",
     "remote_endpoints": "Interfaces on other hosts that the kernel knows the way to.",
     "remote_hosts": "Hosts that get broadcasts.",

@@ -134,6 +134,24 @@ def test_a_stranger_cannot_inject_packets(net: Underlay) -> None:
     trio.run(main)
 
 
+def test_a_host_that_lies_on_the_way_passes_the_vxlan_of_others_on(net: Underlay) -> None:
+    async def main() -> None:
+        between = net.host(3)
+        between.place.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0",
+                          "net.ipv4.conf.u0.send_redirects=0")
+        async with segment(net) as (hosts, _, (one, _)), \
+                Datapath.open(between.config, netns=between.place.descriptor) as path:
+            await path.expose(request(one, "x", "10.32.0.100/12").addresses[0])
+            await path.set_remotes([hosts[0].remote()])
+            for host, other in zip(hosts, reversed(hosts), strict=True):
+                host.place.run("ip", "route", "add", str(other.address()), "via", str(between.address()))
+            async with captured(between) as wire:
+                assert await one.reaches("10.32.0.2")
+                assert [line for line in wire.lines() if "VXLAN" in line]
+
+    trio.run(main)
+
+
 def test_the_bridge_takes_part_once_it_is_exposed(net: Underlay) -> None:
     async def main() -> None:
         outside = net.host(7)

@@ -46,18 +46,26 @@ def test_a_change_of_peers_changes_elements_only() -> None:
 def test_a_table_that_lacks_something_is_replaced_as_a_whole(actual: Shape | None) -> None:
     commands = plan_table(GUARD_TABLE, guard(ONE), actual)
     assert [next(iter(command)) for command in commands[:3]] == ["add", "delete", "add"]
-    assert sum("rule" in command.get("add", {}) for command in commands) == 4  # type: ignore[operator]
+    assert sum("rule" in command.get("add", {}) for command in commands) == 7  # type: ignore[operator]
 
 
 def test_the_host_passes_packets_on_within_each_subnet_and_not_between() -> None:
     blue, red = ip_network("10.33.1.0/24"), ip_network("fd00::/64")
     table = guard_table([ONE], [red, blue], bridge="weave", mac=MAC, port=6784)
-    assert [chain.hook for chain in table.chains] == ["input", "forward"]
+    assert "subnets" in [chain.name for chain in table.chains]
     rules = [item for item in table.rules if item.chain == "subnets"]
     assert [item.comment.rpartition(" ")[0] for item in rules] == [
         "within 10.33.1.0/24", "within fd00::/64", "between subnets"]
     assert [item.expression[-1] for item in rules] == [{"accept": None}, {"accept": None}, {"drop": None}]
-    assert [chain.hook for chain in guard(ONE).chains] == ["input"], "unless it is told to pass on everything"
+    assert "subnets" not in [chain.name for chain in guard(ONE).chains], "unless it is told to pass on everything"
+
+
+def test_vxlan_that_the_host_passes_on_does_not_come_to_look_like_its_own() -> None:
+    chains = {chain.name: (chain.hook, chain.priority) for chain in guard(ONE).chains}
+    assert chains["passing"] == ("forward", -10)
+    assert chains["untracked"] == ("prerouting", -300), "before connection tracking, which is at -200"
+    verdicts = [(item.chain, item.expression[-1]) for item in guard(ONE).rules if item.chain != "guard"]
+    assert verdicts == [("passing", {"drop": None}), *[("untracked", {"notrack": None})] * 2]
 
 
 def test_no_exposed_subnet_means_no_nat_table() -> None:
