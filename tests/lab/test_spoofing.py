@@ -19,23 +19,27 @@ raw.bind(("ethwe", 0))
 arp = bytes.fromhex("0001080006040001") + mine + stolen + bytes(6) + stolen
 raw.send(b"\\xff" * 6 + mine + b"\\x08\\x06" + arp)
 """
-FORGED_VXLAN = """
+FORGED = """
 import socket, struct, sys
 def checksum(data):
     total = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
-host, victim, mac, claimed = sys.argv[1:]
+sent, source_mac, victim_mac, source, victim, between = sys.argv[1:]
 udp = struct.pack(">4H", 7777, 7777, 14, 0) + b"forged"
-ends = socket.inet_aton(claimed) + socket.inet_aton(victim)
+ends = socket.inet_aton(source) + socket.inet_aton(victim)
 head = struct.pack(">BBHHHBBH", 0x45, 0, 34, 1, 0, 64, 17, 0)
 head = head[:10] + struct.pack(">H", checksum(head + ends)) + ends
-frame = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("0200000000ee0800") + head + udp
-vxlan = struct.pack(">B3xI", 8, 6784 << 8) + frame
-socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(vxlan, (host, 6784))
+macs = bytes.fromhex((victim_mac + source_mac).replace(":", ""))
+if sent == "vxlan":  # with an ordinary socket, to this host
+    frame = struct.pack(">B3xI", 8, 6784 << 8) + macs + b"\\x08\\x00" + head + udp
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(frame, (between, 6784))
+else:  # with these octets between MACs and type
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    raw.bind(("ethwe", 0))
+    raw.send(macs + bytes.fromhex(between) + b"\\x08\\x00" + head + udp)
 """
-"""Any program may send it: it needs no capability."""
 SAY = """
 import socket, sys
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(sys.argv[2].encode(), (sys.argv[1], 7777))
@@ -108,6 +112,11 @@ def mac_of(world: World, container: str) -> str:
     return world.inside(container, "cat", "/sys/class/net/ethwe/address").strip()
 
 
+def forged_vxlan(world: World, source: str, victim: str) -> tuple[str, ...]:
+    """Return the words by which FORGED sends VXLAN to h2."""
+    return "vxlan", "02:00:00:00:00:ee", mac_of(world, "other"), source, victim, str(underlay_address(2))
+
+
 def test_a_stolen_address_sends_nothing(neighbours: tuple[World, str, str]) -> None:
     world, good, other = neighbours
     before = drops(world)
@@ -153,7 +162,7 @@ def test_a_container_sends_no_vxlan_as_if_it_were_its_host(neighbours: tuple[Wor
         assert world.reaches("bad", str(underlay_address(2))), "as its host, which lends it its address"
         before = drops_of_vxlan(world, "h1", "passing")
         with heard(world, other) as said:
-            world.python("bad", FORGED_VXLAN, str(underlay_address(2)), other, mac_of(world, "other"), good)
+            world.python("bad", FORGED, *forged_vxlan(world, good, other))
         assert said == ["goodbye"]
         assert drops_of_vxlan(world, "h1", "passing") == before + 1
     finally:
@@ -167,6 +176,20 @@ def test_a_container_of_somebody_else_sends_no_vxlan_as_if_it_were_its_host(
         box.run("ping", "-c1", "-W5", str(underlay_address(2)))
         before = drops_of_vxlan(world, "h2", "guard")
         with heard(world, other) as said:
-            box.run(sys.executable, "-ISc", FORGED_VXLAN, str(underlay_address(2)), other, mac_of(world, "other"), good)
+            box.run(sys.executable, "-ISc", FORGED, *forged_vxlan(world, good, other))
         assert said == ["goodbye"]
         assert drops_of_vxlan(world, "h2", "guard") > before, "it came with its own address, a stranger's"
+
+
+@pytest.mark.parametrize(("tags", "is_looked_into"), [
+    ("81000000", True), ("88a80000", True), ("8100000081000000", True), ("88a8000081000000", True),
+    ("91000000", False), ("92000000", False),
+])
+def test_a_stolen_address_behind_a_tag_sends_nothing(neighbours: tuple[World, str, str], tags: str,
+                                                     is_looked_into: bool) -> None:
+    world, good, other = neighbours
+    before = drops(world)
+    with heard(world, other) as said:
+        world.python("bad", FORGED, "tagged", mac_of(world, "bad"), mac_of(world, "other"), good, other, tags)
+    assert said == ["goodbye"]
+    assert drops(world) == before + is_looked_into, "of the rest, no receiver looks behind the tag"

@@ -6,7 +6,7 @@
         sources6  port . IPv6 address
 
 A port that is in no set sends nothing but what every host may before it has an address: so a container is admitted
-before its cable is made. What is not IP, ARP or IPv6 is judged by its MAC alone.
+before its cable is made. What has a VLAN tag is dropped; what else is not IP, ARP or IPv6 is judged by its MAC alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,10 +25,13 @@ NAME_OCTETS = 16
 """The name of an interface as nftables keeps it, filled up with zeros."""
 _MAC_PADDING = bytes(2)
 """Each part of a key fills up to four octets."""
+_TAGS = "{ 0x8100, 0x88a8 }"
+"""802.1Q and 802.1ad: a kernel that gets a tag of VLAN 0 takes it off and reads on. It knows no other type of tag."""
 
 _RULES = (
     ("of no container", f'iifname != "{HOST_PREFIX}*" accept'),
     ("MAC of another", f"iifname . ether saddr != @{MACS} counter drop"),
+    ("tagged, so that what is inside is not seen", f"ether type {_TAGS} counter drop"),
     ("asks whether an address is free (RFC 5227)", "ether type arp arp saddr ip 0.0.0.0 accept"),
     ("ARP for an address of another", f"ether type arp iifname . arp saddr ip != @{SOURCES4} counter drop"),
     ("has no IPv4 address yet", "ether type ip ip saddr 0.0.0.0 accept"),

@@ -41,9 +41,15 @@ def test_the_replacement_is_one_transaction_that_knows_every_port() -> None:
     assert "elements" not in replacement([])
 
 
+def test_a_tag_hides_nothing() -> None:
+    rules = [line for line in replacement([]).splitlines() if "comment" in line]
+    tagged = next(number for number, line in enumerate(rules) if "ether type { 0x8100, 0x88a8 } counter drop" in line)
+    assert all("ether type" not in line for line in rules[:tagged]), "before anything is said by what type a frame is"
+
+
 def test_the_table_as_wanted_is_recognised() -> None:
     assert not differs(listing(), [PORT])
-    assert dropped(listing()) == 16
+    assert dropped(listing()) == 18
 
 
 @pytest.mark.parametrize("shown", [
