@@ -1,12 +1,13 @@
 """A container sends from its own MAC and addresses; what claims to be from another never reaches the segment."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from tests.lab.world import LAB, Box, World
+from tests.lab.world import LAB, TRUSTED, Box, World, world
 from weave.lab import probes
 from weave.lab.names import underlay_address
 
@@ -40,6 +41,32 @@ else:  # with these octets between MACs and type
     raw.bind(("ethwe", 0))
     raw.send(macs + bytes.fromhex(between) + b"\\x08\\x00" + head + udp)
 """
+ADVERTISEMENT = """
+import socket, struct, sys
+source_mac, victim_mac, source, victim, target, how = sys.argv[1:]
+ends = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, victim)
+says = bytes.fromhex("8800000060000000") + socket.inet_pton(socket.AF_INET6, target)
+says += b"\\2\\1" + bytes.fromhex(source_mac.replace(":", ""))
+total = sum(struct.unpack(">36H", ends + struct.pack(">2I", len(says), 58) + says))
+while total >> 16:
+    total = (total & 0xFFFF) + (total >> 16)
+says = says[:2] + struct.pack(">H", ~total & 0xFFFF) + says[4:]
+options = bytes.fromhex("3a00010400000000")
+def fragment(at, more):
+    return struct.pack(">BBHI", 58, 0, at | more, 7)
+packets = {
+    "openly": [(58, says)],
+    "behind options of each hop": [(0, options + says)],
+    "behind options of the destination": [(60, options + says)],
+    "in one fragment": [(44, fragment(0, 0) + says)],
+    "in fragments": [(44, fragment(0, 1) + says[:8]), (44, fragment(8, 0) + says[8:])],
+}
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+raw.bind(("ethwe", 0))
+for kind, body in packets[how]:
+    head = struct.pack(">IHBB", 6 << 28, len(body), kind, 255) + ends
+    raw.send(bytes.fromhex((victim_mac + source_mac).replace(":", "")) + b"\\x86\\xdd" + head + body)
+"""
 SAY = """
 import socket, sys
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(sys.argv[2].encode(), (sys.argv[1], 7777))
@@ -56,12 +83,33 @@ while word != "goodbye":
 """
 
 
+@pytest.fixture(scope="module")
+def net() -> Iterator[World]:
+    """Two hosts, with addresses of both families."""
+    with world("spoofing", 2, (*TRUSTED, "--ipalloc-range=10.32.0.0/12,fd00:32::/64")) as made:
+        yield made
+
+
 @pytest.fixture
-def neighbours(shared: World) -> Iterator[tuple[World, str, str]]:
+def neighbours(net: World) -> Iterator[tuple[World, str, str]]:
     """Give containers good and bad on one host, and other on another: the lab, and addresses of good and other."""
-    with shared.containers("h1", "good", "bad") as [good, _], shared.containers("h2", "other") as [other]:
-        shared.until(lambda: shared.reaches("bad", other) and shared.reaches("bad", good), bool, "no connection")
-        yield shared, good, other
+    with net.containers("h1", "good", "bad") as [good, _], net.containers("h2", "other") as [other]:
+        net.until(lambda: net.reaches("bad", other) and net.reaches("bad", good), bool, "no connection")
+        yield net, good, other
+
+
+@pytest.fixture
+def six(neighbours: tuple[World, str, str]) -> dict[str, str]:
+    """Give the IPv6 addresses of good, bad and other, who know each other by them."""
+    net, *_ = neighbours
+    found = {}
+    for container in ("good", "bad", "other"):
+        [link] = json.loads(net.inside(container, "ip", "-6", "-j", "address", "show", "ethwe", "scope", "global"))
+        found[container] = str(link["addr_info"][0]["local"])
+    for place, to in (("good", "bad"), ("other", "good"), ("other", "bad")):
+        net.until(lambda place=place, to=to: net.reaches(place, found[to]), bool,  # type: ignore[misc]
+                  f"{place} does not reach {to}")
+    return found
 
 
 def drops(world: World) -> int:
@@ -158,7 +206,7 @@ def test_an_address_that_is_added_later_may_send(neighbours: tuple[World, str, s
 def test_a_container_sends_no_vxlan_as_if_it_were_its_host(neighbours: tuple[World, str, str]) -> None:
     world, good, other = neighbours
     try:
-        world.inside("bad", "ip", "route", "add", "default", "via", world.weave("h1", "expose").strip())
+        world.inside("bad", "ip", "route", "add", "default", "via", world.weave("h1", "expose").split()[0])
         assert world.reaches("bad", str(underlay_address(2))), "as its host, which lends it its address"
         before = drops_of_vxlan(world, "h1", "passing")
         with heard(world, other) as said:
@@ -193,3 +241,22 @@ def test_a_stolen_address_behind_a_tag_sends_nothing(neighbours: tuple[World, st
         world.python("bad", FORGED, "tagged", mac_of(world, "bad"), mac_of(world, "other"), good, other, tags)
     assert said == ["goodbye"]
     assert drops(world) == before + is_looked_into, "of the rest, no receiver looks behind the tag"
+
+
+@pytest.mark.parametrize("source", ["", "fe80::bad"])
+@pytest.mark.parametrize("how", ["openly", "behind options of each hop", "behind options of the destination",
+                                 "in one fragment", "in fragments"])
+def test_an_advertisement_for_an_address_of_another_is_not_heard(net: World, six: dict[str, str], source: str,
+                                                                 how: str) -> None:
+    # as if the fragments were put together on the way, which the kernel of a host does when it filters bridges
+    net.inside("other", "sysctl", "-qw", "net.ipv6.conf.ethwe.suppress_frag_ndisc=0")
+    before = drops(net)
+    net.python("bad", ADVERTISEMENT, mac_of(net, "bad"), mac_of(net, "other"), source or six["bad"], six["other"],
+               six["good"], how)
+    assert mac_of(net, "good") in net.inside("other", "ip", "neighbour", "show", six["good"])
+    assert drops(net) == before + 1
+    assert net.reaches("other", six["good"])
+
+
+def test_fragments_of_what_is_no_advertisement_are_sent(net: World, six: dict[str, str]) -> None:
+    assert net.lab.execute("bad", "ping", "-c1", "-W5", "-s4000", six["other"]).returncode == 0

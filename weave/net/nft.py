@@ -43,6 +43,12 @@ async def load(text: str, namespace: int | None) -> None:
                                  "have nf_tables with bridge tables? Without them run with --no-source-guard")
 
 
+async def version() -> str:
+    """Return what `nft` says of its version."""
+    result = await _run(["--version"], b"", None)
+    return result.stdout.decode(errors="replace").strip()
+
+
 async def listing(table: str, namespace: int | None) -> tuple[Shape, int] | None:
     """Return what the kernel has under that name and the packets it dropped; None where it has no such table."""
     found = await raw_listing(FAMILY, table, namespace)

@@ -8,7 +8,7 @@ from weave.addresses import IPInterface
 from weave.logs import fields
 from weave.net import nft
 from weave.net.model import Packed
-from weave.net.port_guard import FAMILY, TABLE, Port, differs, dropped, elements, replacement
+from weave.net.port_guard import FAMILY, TABLE, Port, differs, dropped, elements, reads_targets, replacement
 from weave.netlink.connection import Netlink, NetlinkFailure
 from weave.netlink.nftables import GONE, Element, transaction
 
@@ -27,6 +27,8 @@ class PortGuard:
         self._netfilter = netfilter
         self._namespace = namespace
         self._ports: dict[str, Port] = {}
+        self._targets: bool | None = None
+        """Whether `nft` can look at what is advertised; None: not asked yet."""
 
     def adopt(self, ports: Iterable[Port]) -> None:
         """Take note of the ports that are there already."""
@@ -41,13 +43,23 @@ class PortGuard:
             return
         if found is not None:
             self.dropped = dropped(found)
-        if found is None or differs(found, self._ports.values()):
+        targets = await self._reads_targets()
+        if found is None or differs(found, self._ports.values(), targets=targets):
             before = dict(self._ports)
-            await nft.load(replacement(before.values()), self._namespace)
+            await nft.load(replacement(before.values(), targets=targets), self._namespace)
             self.changes += 1
             meanwhile = [port for name, port in self._ports.items() if before.get(name) != port]
             for port in meanwhile:
                 self._change(added=elements(port))
+
+    async def _reads_targets(self) -> bool:
+        if self._targets is None:
+            version = await nft.version()
+            self._targets = reads_targets(version)
+            if not self._targets:
+                log.warning("containers can advertise IPv6 addresses of others: install nftables 1.0.3 or newer",
+                            extra=fields(nft=version))
+        return self._targets
 
     async def wipe(self) -> None:
         """Remove the table."""

@@ -57,7 +57,10 @@ COMMENT_CHARACTERS = 100
 """nft takes 128 octets."""
 _PROTOCOL = {4: "ip", 6: "ip6"}
 _NEIGHBOURS = "{ 130, 131, 132, 133, 135, 136, 143 }"
-"""Listener reports and queries, router and neighbour solicitation, neighbour advertisement (RFC 4861, RFC 3810)."""
+"""Listener reports and queries, router and neighbour solicitation, neighbour advertisement (RFC 4861, RFC 3810).
+
+What an advertisement may say is judged by the router, at the port of who sends it (weave/net/port_guard.py).
+"""
 _MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:, ")
 

@@ -84,7 +84,15 @@ def state(place: Place) -> str:
         "nft list ruleset"))
 
 
-def test_doing_everything_twice_changes_nothing(net: Underlay) -> None:
+@pytest.mark.parametrize("nft_version", ["nftables v1.0.2 (Lester Gooch)", None])
+def test_doing_everything_twice_changes_nothing(net: Underlay, nft_version: str | None,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    async def version() -> str:
+        return str(nft_version)
+
+    if nft_version is not None:
+        monkeypatch.setattr(nft, "version", version)
+
     async def main() -> None:
         host, other, third, inside = net.host(1), net.host(2), net.host(3), net.place()
 
@@ -92,7 +100,7 @@ def test_doing_everything_twice_changes_nothing(net: Underlay) -> None:
             await path.set_remotes([other.remote(), third.remote(6)])
             await path.set_endpoints(endpoints(other, 300))
             await path.expose(ip_interface("10.32.0.100/12"))
-            await path.attach(request(inside, "c1", "10.32.0.1/12"))
+            await path.attach(request(inside, "c1", "10.32.0.1/12", "fd00::1/64"))
             await path.reconcile()
 
         async with Datapath.open(host.config, netns=host.place.descriptor) as path:
