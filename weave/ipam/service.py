@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import TypeAlias
 
@@ -37,11 +38,13 @@ STATUS_INTERVAL_S = 1.0
 
 
 class _Call:
-    """Somebody who waits for an answer."""
+    """A question to the core; its answer stays here, for whoever asks for it once more."""
 
     def __init__(self) -> None:
-        self.done = trio.Event()
         self.outcome: Outcome | EnvironmentFailure = None
+        self.is_decided = False
+        """The core has answered, and cannot take it back; nobody is told before it is durable."""
+        self.done = trio.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,9 @@ class Reservation:
     decided: IPInterface | None
     """Which one it will be, where that is known already; nobody outside this host may learn of it yet."""
     settled: Callable[[], Awaitable[IPInterface]]
-    """Wait until it is durable, and return it; to be called at least once."""
+    """Wait until it is durable, and return it; called again, it says the same. Cancelling it abandons."""
+    abandon: Callable[[], None]
+    """Want it no longer: what waits is forgotten, and `settled` raises; what is decided already stays so."""
 
 
 class IpamService:
@@ -188,6 +193,10 @@ class IpamService:
 
     def _take(self, core: IpamCore, effects: Sequence[Effect]) -> None:
         self._effects.extend(effects)
+        for effect in effects:
+            if isinstance(effect, Answer) and effect.request in self._calls:
+                call = self._calls[effect.request]
+                call.outcome, call.is_decided = effect.outcome, True
         if effects:
             self._work.set()
         is_report_due = trio.current_time() >= self._reported_at + STATUS_INTERVAL_S
@@ -206,14 +215,12 @@ class IpamService:
         core = self._running()
         request, call = self._next_request, _Call()
         self._next_request += 1
-        self._take(core, begin(core, request, trio.current_time()))
         self._calls[request] = call
+        self._take(core, begin(core, request, trio.current_time()))
         return request, call
 
     def _reserve(self, begin: Begin, claimed: IPInterface | None = None) -> Reservation:
         request, call = self._begin(begin)
-        outcome = next((effect.outcome for effect in reversed(self._effects)
-                        if isinstance(effect, Answer) and effect.request == request), call)
 
         async def settled() -> IPInterface:
             answer = await self._answer_to(request, call)
@@ -222,19 +229,28 @@ class IpamService:
             assert address is not None, "an allocation ends with an address"
             return address
 
-        if isinstance(outcome, _Call | LocalError | int):
-            return Reservation(None, settled)
-        return Reservation(claimed or outcome, settled)
+        if call.outcome is None or isinstance(call.outcome, LocalError | EnvironmentFailure | int):
+            decided = None
+        else:
+            decided = claimed or call.outcome
+        return Reservation(decided, settled, partial(self._abandon, request, call))
 
     async def _answer_to(self, request: int, call: _Call) -> IPInterface | int | None:
         try:
             await call.done.wait()
         finally:
-            if self._calls.pop(request, None) is not None and not call.done.is_set():
-                self._tell(lambda core, now: core.cancel(request, now))
+            self._abandon(request, call)
         if isinstance(call.outcome, LocalError | EnvironmentFailure):
             raise call.outcome
         return call.outcome
+
+    def _abandon(self, request: int, call: _Call) -> None:
+        """Have the core forget a request that waits; one that it has answered is ended by that answer."""
+        if call.is_decided or self._calls.pop(request, None) is None:
+            return
+        call.outcome = EnvironmentFailure("nobody waits for this address any more")
+        call.done.set()
+        self._tell(lambda core, now: core.cancel(request, now))
 
     # --- effects out -----------------------------------------------------------------------------------------------
 
@@ -280,8 +296,8 @@ class IpamService:
                 log.warning("entry not published", extra=fields(reason=str(exc), more=more))
 
     def _end(self, request: int, outcome: Outcome | EnvironmentFailure) -> None:
-        call = self._calls.get(request)
-        if call is not None and not call.done.is_set():
+        call = self._calls.pop(request, None)
+        if call is not None:
             call.outcome = outcome
             call.done.set()
 

@@ -4,7 +4,9 @@ Without a range (`--ipalloc-range none`) only addresses that the caller names ar
 are unique.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -12,6 +14,7 @@ import trio
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.errors import Conflict, FeatureOff, NotFound
 from weave.api.wishes import AnyIn, Exactly, Wish
+from weave.errors import WeaveError
 from weave.ipam import AddressNotHeld, AddressTaken, Allocators, Reservation
 from weave.net import Datapath
 
@@ -60,9 +63,20 @@ class Addressing:
                 return self.ipam.reserve(ident, subnet)
             case Exactly(interface):
                 if self._ipam is None:
-                    return Reservation(interface, partial(_known, interface))
+                    return Reservation(interface, partial(_known, interface), lambda: None)
                 found = self._ipam.reserve_one(ident, interface)
-                return Reservation(found.decided, partial(_or_conflict, found))
+                return replace(found, settled=partial(_or_conflict, found))
+
+    async def forgo(self, ident: str, reservation: Reservation, known: Collection[IPInterface]) -> None:
+        """Release an address that was reserved in vain, unless it is one of those that `ident` has held before."""
+        reservation.abandon()
+        try:
+            address = await reservation.settled()
+        except WeaveError:
+            return
+        if address not in known:
+            with suppress(NotFound):
+                await self.release(ident, address.ip)
 
     async def fulfil(self, ident: str, wish: Wish) -> IPInterface:
         """Return an address for `ident` as wished, durably its own."""

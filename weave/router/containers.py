@@ -7,7 +7,7 @@ whoever forgot to say so.
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -163,16 +163,15 @@ class Containers:
             cable: list[Plugged] = []
             undo.push_async_callback(self._strike_out, planned, before, names)
             await together(*(each.settled for each in reserved), partial(self._write_down, planned, names),
-                           partial(self._plug_in, request, cable, undo if before is None else None))
+                           partial(self._plug_in, request, before, cable, undo))
             attachment = replace(planned, mac=cable[0].mac, mtu=cable[0].mtu, addresses=cable[0].addresses,
                                  left_out=tuple(route.destination for route in cable[0].left_out))
             if (attachment.mac, attachment.mtu, attachment.addresses) != (planned.mac, planned.mtu, planned.addresses):
                 await self._write_down(attachment, names)
-            self._naming.spread(names)
+            undo.callback(self._untell, attachment, before, names)
             self._announcer.announce(_endpoint(attachment))
             self._attached[attachment_key(attachment)] = attachment
-            if before is None:
-                undo.push_async_callback(self._drop, attachment)
+            self._naming.spread(names)
             await self._admission.wait(attachment.container, [address.ip for address in addresses])
         log.info("attached", extra=fields(container=spec.container, interface=spec.interface, mac=attachment.mac,
                                           addresses=",".join(map(str, attachment.addresses))))
@@ -201,7 +200,7 @@ class Containers:
         reserved = []
         for wish in self._addressing.expand(spec.wishes):
             reserved.append(self._addressing.reserve(ident, wish))
-            undo.push_async_callback(self._undo_release, ident, reserved[-1], frozenset(known))
+            undo.push_async_callback(self._addressing.forgo, ident, reserved[-1], frozenset(known))
         return reserved
 
     def _planned(self, spec: AttachSpec, before: Attachment | None, request: AttachRequest,
@@ -225,16 +224,29 @@ class Containers:
 
     async def _strike_out(self, planned: Attachment, before: Attachment | None, names: Sequence[Change]) -> None:
         """Take back what `_write_down` may have written."""
-        if before is not None:
-            await self._store.commit([Put(TABLE, _row_key(before), _encode(before))])
-            return
-        await self._store.commit([Delete(TABLE, _row_key(planned)), *(Delete(row.table, row.key) for row in names)])
+        record = Delete(TABLE, _row_key(planned)) if before is None else Put(TABLE, _row_key(before), _encode(before))
+        await self._store.commit([record, *_removal(names)])
 
-    async def _plug_in(self, request: AttachRequest, cable: list[Plugged], undo: AsyncExitStack | None) -> None:
+    async def _plug_in(self, request: AttachRequest, before: Attachment | None, cable: list[Plugged],
+                       undo: AsyncExitStack) -> None:
         """Make or complete the cable; what is new is removed again should a later step fail."""
         cable.append(await self._datapath.attach(request))
-        if undo is not None:
+        if before is None:
             undo.push_async_callback(self._datapath.detach, request.container, request.interface)
+            return
+        new = [address for address in request.addresses if address not in before.addresses]
+        undo.push_async_callback(self._datapath.remove_addresses, request.container, request.interface, request.netns,
+                                 new)
+
+    def _untell(self, attachment: Attachment, before: Attachment | None, names: Sequence[Change]) -> None:
+        """Take back what we and the other peers were told of an attachment."""
+        self._naming.spread(_removal(names))
+        if before is None:
+            self._attached.pop(attachment_key(attachment), None)
+            self._announcer.withdraw(attachment.mac)
+            return
+        self._attached[attachment_key(before)] = before
+        self._announcer.announce(_endpoint(before))
 
     async def detach(self, spec: DetachSpec) -> list[IPInterface]:
         """Take a container, or some of its addresses, off the network; return the addresses removed."""
@@ -281,13 +293,6 @@ class Containers:
         except NotFound:
             return
 
-    async def _undo_release(self, ident: str, reservation: Reservation, known: frozenset[IPInterface]) -> None:
-        """Release an address that was reserved in vain, unless its container has held it before."""
-        with suppress(WeaveError):
-            address = await reservation.settled()
-            if address not in known:
-                await self._addressing.release(ident, address.ip)
-
 
 def attachment_key(attachment: Attachment) -> tuple[str, str]:
     """Return what identifies an attachment on this host."""
@@ -314,6 +319,10 @@ def _by_value(address: IPInterface) -> tuple[int, int]:
 def _endpoint(attachment: Attachment) -> Endpoint:
     return Endpoint(mac=attachment.mac, addresses=attachment.addresses, container=attachment.container,
                     interface=attachment.interface, peer=None, labels=attachment.labels)
+
+
+def _removal(names: Sequence[Change]) -> list[Change]:
+    return [Delete(row.table, row.key) for row in names]
 
 
 def _row_key(attachment: Attachment) -> bytes:

@@ -27,6 +27,8 @@ class Naming:
         self._mesh = mesh
         self._catalogue = catalogue
         self._me = me
+        self._registered: set[bytes] = set()
+        """The keys of our entries."""
 
     @property
     def enabled(self) -> bool:
@@ -48,12 +50,17 @@ class Naming:
     async def add(self, container: str, fqdn: str, address: IPAddress) -> None:
         """Register a name with one address; adding it twice changes nothing."""
         changes = self.registration(container, [fqdn], [address])
-        await self._store.commit(changes)
-        self.spread(changes)
+        if changes:
+            await self._store.commit(changes)
+            self.spread(changes)
 
     def registration(self, container: str, fqdns: Sequence[str], addresses: Sequence[IPAddress]) -> list[Change]:
-        """Return the rows that register each name with each address, for the caller to commit and then `spread`."""
-        return [Put(TABLE, *self.catalogue.add(container, fqdn, address)) for fqdn in fqdns for address in addresses]
+        """Return the rows that register each name with each address, for the caller to commit and then `spread`.
+
+        What is registered already needs none, so that taking back what was new leaves it alone.
+        """
+        rows = [self.catalogue.add(container, fqdn, address) for fqdn in fqdns for address in addresses]
+        return [Put(TABLE, key, value) for key, value in rows if key not in self._registered]
 
     def removal(self, container: str, addresses: Sequence[IPAddress]) -> list[Change]:
         """Return the rows whose end removes every name of these addresses, to be committed and then `spread`."""
@@ -86,6 +93,10 @@ class Naming:
         return self.catalogue.addresses(name)
 
     def _spread(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._registered.discard(key)
+        else:
+            self._registered.add(key)
         if self._catalogue is not None:
             self._catalogue.entries_changed([(self._me, key, value)])
         self._mesh.publish(CHANNEL, key, value)

@@ -48,4 +48,7 @@ async def undoing() -> AsyncIterator[AsyncExitStack]:
                 await undo.aclose()
             except WeaveError as exc:
                 log.warning("a step is not undone; the sweep sees to it", extra=fields(reason=exc))
+        if scope.cancelled_caught:
+            log.warning("steps are not undone in time; `weave detach` removes what is left",
+                        extra=fields(waited_s=UNDO_DEADLINE_S))
         raise

@@ -151,6 +151,37 @@ def test_cancelled_request_is_forgotten() -> None:
     run(scenario)
 
 
+def test_an_answer_is_not_lost_with_who_waited_for_it() -> None:
+    async def scenario() -> None:
+        store = CountingStore(auto_sync=False)
+        async with running(store=store) as rig:
+            await trio.sleep(1)
+            store.sync()
+            reserved = rig.service.reserve("c")
+            with trio.move_on_after(1):
+                await reserved.settled()
+            reserved.abandon()
+            store.sync()
+            with trio.fail_after(1):
+                assert await reserved.settled() == reserved.decided == ip_interface("10.32.0.1/24")
+                assert await reserved.settled() == reserved.decided
+            assert rig.service.lookup("c") == [reserved.decided]
+    run(scenario)
+
+
+def test_what_waits_and_is_abandoned_is_forgotten() -> None:
+    async def scenario() -> None:
+        async with running(Seed((peer(2),))) as rig:
+            reserved = rig.service.reserve("c")
+            assert rig.service.view().pending_allocates != ()
+            reserved.abandon()
+            assert rig.service.view().pending_allocates == ()
+            for _ in range(2):
+                with trio.fail_after(1), pytest.raises(EnvironmentFailure, match="nobody waits"):
+                    await reserved.settled()
+    run(scenario)
+
+
 def test_restart_finds_what_was_acknowledged() -> None:
     async def scenario() -> None:
         store = CountingStore()

@@ -1,0 +1,195 @@
+"""A host's containers with everything behind them but the kernel and the other peers, which are stood in for."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from random import Random
+from zlib import crc32
+
+import trio
+import trio.testing
+
+from store import MemoryStore
+from store.changes import Change
+from weave.addresses import IPAddress, IPInterface
+from weave.api.control import AttachSpec
+from weave.api.wishes import parse_wishes
+from weave.dns import Catalogue
+from weave.errors import EnvironmentFailure
+from weave.ipam import Allocators, IpamService, Seed
+from weave.names import PeerName
+from weave.net import Attachment, AttachRequest, BridgeState
+from weave.router import containers, exposure, naming
+from weave.router.addressing import Addressing
+from weave.router.admission import Admission
+from weave.router.announce import Announcer
+from weave.router.containers import Containers
+from weave.router.exposure import Exposure
+from weave.router.naming import Naming
+
+ME = PeerName("02:00:00:00:00:01")
+RANGE = ip_network("10.32.0.0/24")
+MTU = 1450
+NETNS = Path("/run/netns/blue")
+
+
+class SlowStore(MemoryStore):
+    """A store whose caller may give up when the rows are on the disk already."""
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        await trio.lowlevel.checkpoint()
+        await super().commit(changes)
+        await trio.lowlevel.checkpoint()
+
+
+class FakeMesh:
+    """Peers that hear everything."""
+
+    def check(self, channel: str, key: bytes, value: bytes | None) -> None:
+        """Have room for whatever comes."""
+
+    def publish(self, channel: str, key: bytes, value: bytes | None) -> None:
+        """Hear of it."""
+
+
+def _mac(container: str, interface: str) -> str:
+    return f"02:00:{crc32(f'{container} {interface}'.encode()).to_bytes(4).hex(':')}"
+
+
+@dataclass
+class FakeKernel:
+    """The part of `Datapath` that containers and exposure use; once begun, a change is not cancelled."""
+
+    inside: dict[tuple[str, str], tuple[IPInterface, ...]] = field(default_factory=dict)
+    bridge: dict[IPInterface, bool] = field(default_factory=dict)
+    """The bridge's addresses, and whether their subnets are masqueraded."""
+    is_broken: bool = False
+    admits: bool = True
+    bridge_mac: str = ME
+    mtu: int = MTU
+
+    def decide(self, request: AttachRequest) -> tuple[str, int]:
+        return _mac(request.container, request.interface), MTU
+
+    async def _work(self) -> None:
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        if self.is_broken:
+            raise EnvironmentFailure("the kernel would not have it")
+
+    async def attach(self, request: AttachRequest) -> Attachment:
+        await self._work()
+        self.inside[request.container, request.interface] = request.addresses
+        return self._attachment(request.container, request.interface)
+
+    async def detach(self, container: str, interface: str) -> None:
+        await self._work()
+        self.inside.pop((container, interface), None)
+
+    async def remove_addresses(self, container: str, interface: str, netns: Path, gone: Sequence[IPInterface]) -> None:
+        await self._work()
+        held = self.inside.get((container, interface), ())
+        self.inside[container, interface] = tuple(item for item in held if item not in gone)
+
+    async def attachments(self) -> list[Attachment]:
+        await trio.lowlevel.checkpoint()
+        return [self._attachment(*key) for key in sorted(self.inside)]
+
+    def _attachment(self, container: str, interface: str) -> Attachment:
+        return Attachment(container=container, interface=interface, mac=_mac(container, interface),
+                          addresses=self.inside[container, interface], mtu=MTU, host_interface="vethwe0")
+
+    def are_admitted(self, addresses: Sequence[IPAddress]) -> bool:
+        return self.admits
+
+    async def add_bridge_address(self, interface: IPInterface) -> None:
+        await self._work()
+        self.bridge.setdefault(interface, False)
+
+    async def expose(self, interface: IPInterface, *, masquerade: bool) -> None:
+        await self._work()
+        self.bridge[interface] = masquerade
+
+    async def hide(self, interface: IPInterface) -> None:
+        await self._work()
+        self.bridge.pop(interface, None)
+
+    def bridge_state(self) -> BridgeState:
+        return BridgeState("weave", self.bridge_mac, MTU, tuple(sorted(self.bridge)), False)
+
+
+@dataclass
+class House:
+    """One host."""
+
+    store: MemoryStore
+    kernel: FakeKernel
+    service: IpamService
+    addressing: Addressing
+    catalogue: Catalogue
+    naming: Naming
+    announcer: Announcer
+    containers: Containers
+    exposure: Exposure
+
+    async def state(self) -> object:
+        """Return everything that there is of containers, addresses and names, to be compared."""
+        tables = [await self.store.read(table) for table in (containers.TABLE, exposure.TABLE, naming.TABLE)]
+        return (dict(self.kernel.inside), dict(self.kernel.bridge), self.service.owned(), tables,
+                self.containers.attachments(), self.announcer.local(), self.catalogue.entries())
+
+
+@asynccontextmanager
+async def house(store: MemoryStore | None = None, kernel: FakeKernel | None = None) -> AsyncIterator[House]:
+    """Run a host alone, which owns the range; its bridge has an address."""
+    store, mesh, kernel = store or SlowStore(), FakeMesh(), kernel or FakeKernel()
+    service = IpamService(me=ME, range_=RANGE, default_subnet=None, init=Seed((ME,)), store=store,
+                          publish=lambda _key, _value: None, send=lambda _peer, _payload: None, rng=Random(1))
+    addressing = Addressing(Allocators({4: service}), kernel, [RANGE])  # type: ignore[arg-type]
+    catalogue = Catalogue(me=ME, ranges=[RANGE])
+    names = Naming(store=store, mesh=mesh, catalogue=catalogue, me=ME)  # type: ignore[arg-type]
+    announcer = Announcer(mesh, ME)  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        service.expect_nobody()
+        made = House(
+            store, kernel, service, addressing, catalogue, names, announcer,
+            Containers(store=store, datapath=kernel, addressing=addressing,  # type: ignore[arg-type]
+                       naming=names, announcer=announcer, admission=Admission(kernel)),  # type: ignore[arg-type]
+            Exposure(store=store, datapath=kernel, addressing=addressing,  # type: ignore[arg-type]
+                     naming=names, announcer=announcer))
+        await names.recover()
+        await made.exposure.recover()
+        await made.containers.recover()
+        await addressing.bridge_address()
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+def spec(container: str = "blue", *wishes: str, interface: str = "ethwe", fqdns: Sequence[str] = ()) -> AttachSpec:
+    """Return what `weave attach` would ask for."""
+    return AttachSpec(container, NETNS, interface, parse_wishes(wishes or ("net:default",)), tuple(fqdns))
+
+
+async def cut_short(job: Callable[[], Awaitable[object]], steps: int) -> bool:
+    """Run a job and cancel it after some steps of the scheduler; say whether it was cancelled before its end."""
+    ended = False
+
+    async def run() -> None:
+        nonlocal ended
+        await job()
+        ended = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        for _ in range(steps):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        nursery.cancel_scope.cancel()
+    return not ended
+
+
+def play(story: Callable[[], Awaitable[None]]) -> None:
+    """Run a story on a clock that jumps where everybody waits."""
+    trio.run(story, clock=trio.testing.MockClock(autojump_threshold=0))
