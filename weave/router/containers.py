@@ -7,7 +7,7 @@ whoever forgot to say so.
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import trio
 
 from store import Store
 from store.changes import Change, Delete, Put
-from weave.addresses import IPInterface, parse_interface
+from weave.addresses import IPAddress, IPInterface, parse_interface
 from weave.api.control import DEFAULT_INTERFACE, Attachment, AttachSpec, DetachSpec
 from weave.api.errors import Conflict, NotFound
 from weave.api.wishes import Exactly, Wish
@@ -30,7 +30,7 @@ from weave.router.addressing import Addressing, is_wished
 from weave.router.admission import Admission
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
-from weave.router.undoing import together, undoing
+from weave.router.undoing import finishing, together, undoing
 from weave.wire import expect_list, expect_map, expect_str, pack, unpack
 
 log = logging.getLogger("weave.containers")
@@ -95,11 +95,19 @@ class Containers:
             if key in alive:
                 self._announcer.announce(_endpoint(row))
             else:
-                await self._drop(row)
+                await self._drop_dead(row)
         for key, found in sorted(alive.items()):
             if key not in remembered:
                 await self._adopt(Attachment(container=found.container, interface=found.interface, mac=found.mac,
                                              addresses=found.addresses, mtu=found.mtu))
+
+    async def _drop_dead(self, row: Attachment) -> None:
+        """Let go of an attachment that ended while no router ran; the sweep tries again where that cannot be."""
+        try:
+            await self._drop(row)
+        except EnvironmentFailure as exc:
+            log.warning("a container that is gone cannot be forgotten yet", extra=fields(
+                container=row.container, interface=row.interface, reason=exc))
 
     async def _adopt(self, found: Attachment) -> None:
         """Take in a container that runs but is in no record: the state file is newer than it, or was lost."""
@@ -256,42 +264,61 @@ class Containers:
                 if key[0] == spec.container and spec.interface in (None, key[1]):
                     removed += await self._detach_one(self._attached[key], spec.wishes)
             if not removed and not spec.wishes:
-                await self._release(spec.container, spec.interface or DEFAULT_INTERFACE)
+                await self._clear(spec.container, spec.interface)
             return removed
 
     async def _detach_one(self, attachment: Attachment, wishes: Sequence[Wish]) -> list[IPInterface]:
         removed = [address for address in attachment.addresses
                    if not wishes or is_wished(address, wishes, self._addressing.default_subnets)]
         kept = tuple(address for address in attachment.addresses if address not in removed)
-        if not kept:
+        if kept:
+            await self._shrink(attachment, kept, removed)
+        else:
             await self._drop(attachment)
-            return removed
-        await self._datapath.remove_addresses(attachment.container, attachment.interface, attachment.netns, removed)
-        ident = ident_of(attachment.container, attachment.interface)
-        for address in removed:
-            await self._addressing.release(ident, address.ip)
-            await self._naming.remove(attachment.container, None, address.ip)
-        smaller = replace(attachment, addresses=kept)
-        await self._store.commit([Put(TABLE, _row_key(smaller), _encode(smaller))])
-        self._attached[attachment_key(smaller)] = smaller
-        self._announcer.announce(_endpoint(smaller))
         return removed
 
-    async def _drop(self, attachment: Attachment) -> None:
-        """Forget one attachment everywhere; every step is done whatever became of the others."""
-        self._announcer.withdraw(attachment.mac)
-        self._attached.pop(attachment_key(attachment), None)
-        names = self._naming.removal(attachment.container, [address.ip for address in attachment.addresses])
-        await self._store.commit([Delete(TABLE, _row_key(attachment)), *names])
-        self._naming.spread(names)
-        await self._datapath.detach(attachment.container, attachment.interface)
-        await self._release(attachment.container, attachment.interface)
+    async def _shrink(self, attachment: Attachment, kept: tuple[IPInterface, ...],
+                      removed: Sequence[IPInterface]) -> None:
+        """Take some of its addresses from an attachment, as surely as `_drop` takes all."""
+        container, interface = attachment_key(attachment)
+        with finishing(f"the removal of addresses from {interface} of container {container}"):
+            await self._datapath.remove_addresses(container, interface, attachment.netns, removed)
+            for address in removed:
+                await self._release(container, interface, address.ip)
+                await self._naming.remove(container, None, address.ip)
+            smaller = replace(attachment, addresses=kept)
+            await self._store.commit([Put(TABLE, _row_key(smaller), _encode(smaller))])
+            self._attached[attachment_key(smaller)] = smaller
+            self._announcer.announce(_endpoint(smaller))
 
-    async def _release(self, container: str, interface: str) -> None:
-        try:
-            await self._addressing.release(ident_of(container, interface), None)
-        except NotFound:
-            return
+    async def _drop(self, attachment: Attachment) -> None:
+        """Forget one attachment everywhere, though whoever asked gives up meanwhile.
+
+        It is known until all is done: one that failed half-way is there to be detached again.
+        """
+        container, interface = attachment_key(attachment)
+        with finishing(f"the removal of {interface} of container {container}"):
+            await self._datapath.detach(container, interface)
+            self._announcer.withdraw(attachment.mac)
+            await self._release(container, interface)
+            names = self._naming.removal(container, [address.ip for address in attachment.addresses])
+            await self._store.commit([Delete(TABLE, _row_key(attachment)), *names])
+            self._naming.spread(names)
+            self._attached.pop((container, interface), None)
+
+    async def _clear(self, container: str, interface: str | None) -> None:
+        """Remove what is left of an attachment that we do not know: one whose undoing failed, or an address alone."""
+        with finishing(f"the removal of container {container}"):
+            left = {found.interface for found in await self._datapath.attachments()
+                    if found.container == container and interface in (None, found.interface)}
+            for each in sorted(left):
+                await self._datapath.detach(container, each)
+            for each in sorted({*left, interface or DEFAULT_INTERFACE}):
+                await self._release(container, each)
+
+    async def _release(self, container: str, interface: str, address: IPAddress | None = None) -> None:
+        with suppress(NotFound):
+            await self._addressing.release(ident_of(container, interface), address)
 
 
 def attachment_key(attachment: Attachment) -> tuple[str, str]:

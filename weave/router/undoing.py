@@ -1,18 +1,20 @@
-"""Undo what was done so far when a later step fails, or when whoever asked is gone."""
+"""Undo what was done so far when a later step fails, or when whoever asked is gone; or end it all the same."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import outcome
 import trio
 
-from weave.errors import WeaveError
+from weave.errors import EnvironmentFailure, WeaveError
 from weave.logs import fields
 
 log = logging.getLogger("weave.router")
 
 UNDO_DEADLINE_S = 10.0
+FINISH_DEADLINE_S = 10.0
+"""Some milliseconds will do; what takes longer is asked for again."""
 
 
 async def together(*jobs: Callable[[], Awaitable[object]]) -> None:
@@ -52,3 +54,12 @@ async def undoing() -> AsyncIterator[AsyncExitStack]:
             log.warning("steps are not undone in time; `weave detach` removes what is left",
                         extra=fields(waited_s=UNDO_DEADLINE_S))
         raise
+
+
+@contextmanager
+def finishing(what: str) -> Iterator[None]:
+    """Let the body come to its end though whoever asked is gone; raise `EnvironmentFailure` where it takes too long."""
+    with trio.move_on_after(FINISH_DEADLINE_S, shield=True) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise EnvironmentFailure(f"{what} is not done after {FINISH_DEADLINE_S:g} s; ask again")

@@ -93,6 +93,9 @@ class FakeKernel:
         held = self.inside.get((container, interface), ())
         self.inside[container, interface] = tuple(item for item in held if item not in gone)
 
+    async def links_changed(self) -> None:
+        await trio.sleep_forever()
+
     async def attachments(self) -> list[Attachment]:
         await trio.lowlevel.checkpoint()
         return [self._attachment(*key) for key in sorted(self.inside)]

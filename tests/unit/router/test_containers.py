@@ -1,11 +1,16 @@
-"""A container joins wholly or not at all, whenever its runtime gives up; nothing of an attempt holds up the next."""
+"""A container joins wholly or not at all, whenever its runtime gives up; what it begins to leave it can leave again."""
 
 from itertools import count
 
+import pytest
 import trio
 
 from tests.unit.router.house import cut_short, house, play, spec
 from weave.addresses import parse_interface
+from weave.api.control import DetachSpec
+from weave.api.wishes import parse_wishes
+from weave.errors import EnvironmentFailure
+from weave.router.containers import SWEEP_GATHERS_S, SWEEP_INTERVAL_S
 
 SOON_S = 1.0
 
@@ -75,4 +80,86 @@ def test_what_waits_for_an_address_when_it_is_given_up_waits_no_longer() -> None
                 await made.containers.attach(spec("blue", "net:10.32.0.0/25", "net:10.32.0.128/25"))
             assert trio.current_time() == began + SOON_S
             assert made.service.view().pending_allocates == ()
+    play(story)
+
+
+def test_a_detach_cancelled_at_any_step_is_done_or_can_be_asked_for_again() -> None:
+    async def story() -> None:
+        async with house() as made:
+            before = await made.state()
+            for steps in count():
+                await made.containers.attach(spec(fqdns=["web.weave.local"]))
+                attached = await made.state()
+                is_cut = await cut_short(lambda: made.containers.detach(DetachSpec("blue", "ethwe")), steps)
+                assert await made.state() in (attached, before), steps
+                await made.containers.detach(DetachSpec("blue", "ethwe"))
+                assert await made.state() == before, steps
+                if not is_cut:
+                    break
+    play(story)
+
+
+def test_an_address_whose_removal_is_cancelled_at_any_step_is_gone_or_can_be_removed_again() -> None:
+    async def story() -> None:
+        async with house() as made:
+            await made.containers.attach(spec(fqdns=["web.weave.local"]))
+            before = await made.state()
+            gone = DetachSpec("blue", "ethwe", parse_wishes(["10.32.0.99/24"]))
+            for steps in count():
+                await made.containers.attach(spec("blue", "10.32.0.99/24"))
+                attached = await made.state()
+                is_cut = await cut_short(lambda: made.containers.detach(gone), steps)
+                assert await made.state() in (attached, before), steps
+                await made.containers.detach(gone)
+                assert await made.state() == before, steps
+                if not is_cut:
+                    break
+    play(story)
+
+
+def test_a_detach_that_failed_is_repeated() -> None:
+    async def story() -> None:
+        async with house() as made:
+            before = await made.state()
+            await made.containers.attach(spec(fqdns=["web.weave.local"]))
+            attached = await made.state()
+            made.kernel.is_broken = True
+            for _ in range(2):
+                with pytest.raises(EnvironmentFailure, match="would not have it"):
+                    await made.containers.detach(DetachSpec("blue"))
+                assert await made.state() == attached
+            made.kernel.is_broken = False
+            assert list(map(str, await made.containers.detach(DetachSpec("blue")))) == ["10.32.0.2/24"]
+            assert await made.state() == before
+    play(story)
+
+
+def test_a_cable_that_is_in_no_record_is_removed_by_detaching_it() -> None:
+    """Undoing an attachment may fail too."""
+    async def story() -> None:
+        async with house() as made:
+            before = await made.state()
+            made.kernel.inside["blue", "eth0"] = (parse_interface("10.32.0.7/24"),)
+            await made.service.claim("blue/eth0", parse_interface("10.32.0.7/24"))
+            assert await made.containers.detach(DetachSpec("blue", "eth0")) == []
+            assert await made.state() == before
+    play(story)
+
+
+def test_a_container_that_ended_while_the_kernel_fails_is_forgotten_later() -> None:
+    async def story() -> None:
+        async with house() as made:
+            before = await made.state()
+            await made.containers.attach(spec(fqdns=["web.weave.local"]))
+            made.kernel.inside.clear()
+            made.kernel.is_broken = True
+            await made.containers.recover()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(made.containers.sweep)
+                await trio.sleep(SWEEP_GATHERS_S * 2)
+                assert made.containers.attachments() != []
+                made.kernel.is_broken = False
+                await trio.sleep(SWEEP_INTERVAL_S * 2)
+                assert await made.state() == before
+                nursery.cancel_scope.cancel()
     play(story)
