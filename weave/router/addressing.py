@@ -14,12 +14,18 @@ import trio
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.errors import Conflict, FeatureOff, NotFound
 from weave.api.wishes import AnyIn, Exactly, Wish
-from weave.errors import WeaveError
+from weave.errors import LocalError, WeaveError
 from weave.ipam import AddressNotHeld, AddressTaken, Allocators, Reservation
 from weave.net import Datapath
 
 EXPOSE_IDENT = "weave:expose"
 """Who holds the addresses of the bridge, as in Weave Net."""
+EXTERN_IDENT = "weave:extern"
+"""Whose names are those of things outside any container, as in Weave Net."""
+_INSTEAD = {
+    EXPOSE_IDENT: "is this host itself; use `weave expose` and `weave hide`",
+    EXTERN_IDENT: "is whatever is outside; use `weave dns-add` and `weave dns-remove`",
+}
 
 
 class Addressing:
@@ -133,6 +139,12 @@ async def _or_conflict(reservation: Reservation) -> IPInterface:
         return await reservation.settled()
     except AddressTaken as exc:
         raise Conflict(str(exc)) from exc
+
+
+def refuse_own(ident: str) -> None:
+    """Raise `LocalError` for a word of ours that stands for no container."""
+    if ident in _INSTEAD:
+        raise LocalError(f"{ident} is no container: it {_INSTEAD[ident]}")
 
 
 def is_wished(address: IPInterface, wishes: Sequence[Wish], default_subnets: Sequence[IPNetwork]) -> bool:

@@ -26,7 +26,7 @@ from weave.labels import check_labels
 from weave.logs import fields
 from weave.net import Attachment as Plugged
 from weave.net import AttachRequest, Datapath, Endpoint, Route
-from weave.router.addressing import Addressing, is_wished
+from weave.router.addressing import Addressing, is_wished, refuse_own
 from weave.router.admission import Admission
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
@@ -160,6 +160,7 @@ class Containers:
         Address and record go to the disk while the kernel works. Nobody learns of the container, its runtime neither,
         before both are done.
         """
+        refuse_own(spec.container)
         async with self._turnstile.pass_through(spec.container), undoing() as undo:
             before = await self._present(spec)
             reserved = self._reserve(spec, before, undo)
@@ -258,6 +259,7 @@ class Containers:
 
     async def detach(self, spec: DetachSpec) -> list[IPInterface]:
         """Take a container, or some of its addresses, off the network; return the addresses removed."""
+        refuse_own(spec.container)
         async with self._turnstile.pass_through(spec.container):
             removed: list[IPInterface] = []
             for key in sorted(self._attached):

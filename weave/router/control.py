@@ -21,6 +21,7 @@ from weave.api.trace import TraceReport
 from weave.api.wishes import DEFAULT_WISH, Wish
 from weave.names import PeerName
 from weave.router import report
+from weave.router.addressing import refuse_own
 from weave.router.figures import figures
 from weave.router.state import remember_targets
 from weave.settings import Settings
@@ -152,7 +153,8 @@ class RouterControl:
         await self._parts.addressing.claim(ident, interface)
 
     async def release(self, ident: str, address: IPAddress | None) -> None:
-        """Free one address of `ident`, or all."""
+        """Free one address of `ident`, or all; those of the host itself are for `hide` to free."""
+        refuse_own(ident)
         await self._parts.addressing.release(ident, address)
 
     def lookup(self, ident: str, subnet: IPNetwork | None) -> Sequence[IPInterface]:

@@ -1,16 +1,19 @@
 """A container joins wholly or not at all, whenever its runtime gives up; what it begins to leave it can leave again."""
 
+from functools import partial
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import trio
 
-from tests.unit.router.house import cut_short, house, play, spec
+from tests.unit.router.house import ME, cut_short, house, play, spec
 from weave.addresses import parse_interface
 from weave.api.control import DetachSpec
 from weave.api.wishes import parse_wishes
-from weave.errors import EnvironmentFailure
+from weave.errors import EnvironmentFailure, LocalError
 from weave.router.containers import SWEEP_GATHERS_S, SWEEP_INTERVAL_S
+from weave.router.control import RouterControl
 
 SOON_S = 1.0
 
@@ -162,4 +165,22 @@ def test_a_container_that_ended_while_the_kernel_fails_is_forgotten_later() -> N
                 await trio.sleep(SWEEP_INTERVAL_S * 2)
                 assert await made.state() == before
                 nursery.cancel_scope.cancel()
+    play(story)
+
+
+@pytest.mark.parametrize(("ident", "instead"), [("weave:expose", "weave hide"), ("weave:extern", "weave dns-remove")])
+def test_what_is_no_container_is_not_treated_as_one(ident: str, instead: str) -> None:
+    async def story() -> None:
+        async with house() as made:
+            parts = SimpleNamespace(addressing=made.addressing)
+            control = RouterControl(parts, None, made.store, ME, 1)  # type: ignore[arg-type]
+            before = await made.state()
+            assert made.service.owned() == {"weave:expose": list(made.kernel.bridge)}
+            for job in (partial(made.containers.attach, spec(ident)),
+                        partial(made.containers.detach, DetachSpec(ident)),
+                        partial(control.release, ident, None),
+                        partial(control.release, ident, next(iter(made.kernel.bridge)).ip)):
+                with pytest.raises(LocalError, match=f"{ident} is no container.*{instead}"):
+                    await job()
+            assert await made.state() == before
     play(story)
