@@ -234,7 +234,7 @@ class Containers:
     async def _strike_out(self, planned: Attachment, before: Attachment | None, names: Sequence[Change]) -> None:
         """Take back what `_write_down` may have written."""
         record = Delete(TABLE, _row_key(planned)) if before is None else Put(TABLE, _row_key(before), _encode(before))
-        await self._store.commit([record, *_removal(names)])
+        await self._store.commit([record, *self._naming.taking_back(names)])
 
     async def _plug_in(self, request: AttachRequest, before: Attachment | None, cable: list[Plugged],
                        undo: AsyncExitStack) -> None:
@@ -249,7 +249,7 @@ class Containers:
 
     def _untell(self, attachment: Attachment, before: Attachment | None, names: Sequence[Change]) -> None:
         """Take back what we and the other peers were told of an attachment."""
-        self._naming.spread(_removal(names))
+        self._naming.spread(self._naming.taking_back(names))
         if before is None:
             self._attached.pop(attachment_key(attachment), None)
             self._announcer.withdraw(attachment.mac)
@@ -348,10 +348,6 @@ def _by_value(address: IPInterface) -> tuple[int, int]:
 def _endpoint(attachment: Attachment) -> Endpoint:
     return Endpoint(mac=attachment.mac, addresses=attachment.addresses, container=attachment.container,
                     interface=attachment.interface, peer=None, labels=attachment.labels)
-
-
-def _removal(names: Sequence[Change]) -> list[Change]:
-    return [Delete(row.table, row.key) for row in names]
 
 
 def _row_key(attachment: Attachment) -> bytes:

@@ -6,19 +6,22 @@ is remembered and restored at the next start.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import trio
 
 from store import Store
-from store.changes import Delete, Put
+from store.changes import Change, Delete, Put
 from weave.addresses import IPInterface, IPNetwork, parse_interface
 from weave.api.errors import NotFound
 from weave.api.wishes import AnyIn, Wish
+from weave.ipam import Reservation
 from weave.net import Datapath, Endpoint
 from weave.router.addressing import EXPOSE_IDENT, Addressing, is_wished
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
+from weave.router.undoing import undoing
 from weave.wire import expect_bool, expect_map, pack, unpack
 
 TABLE = "router.exposed"
@@ -40,7 +43,8 @@ class Exposure:
         self._addressing = addressing
         self._naming = naming
         self._announcer = announcer
-        self._gateway_lock = trio.Lock()
+        self._lock = trio.Lock()
+        """One request at a time: what one undoes, another must not have built on."""
         self._exposed: dict[IPInterface, _Exposed] = {}
         self.on_addresses: Callable[[Sequence[IPInterface]], None] = lambda _addresses: None
         addressing.on_bridge_addresses = self.announce
@@ -65,16 +69,74 @@ class Exposure:
         return min(held, key=lambda address: (address in self._exposed, int(address)), default=None)
 
     async def expose(self, wishes: Sequence[Wish], fqdn: str | None, *, masquerade: bool) -> list[IPInterface]:
-        """Give the host addresses on the network; the same again when it has them already."""
-        addresses = [await self._addressing.fulfil(EXPOSE_IDENT, wish) for wish in wishes]
-        for address in addresses:
-            self._exposed[address] = _Exposed(address, masquerade)
-            await self._store.commit([Put(TABLE, str(address).encode(), pack({"masquerade": masquerade}))])
-            await self._datapath.expose(address, masquerade=masquerade)
-            if fqdn is not None:
-                await self._naming.add(EXPOSE_IDENT, fqdn, address.ip)
-        self.announce()
+        """Give the host addresses on the network, wholly or not at all; the same again when it has them already."""
+        if fqdn is not None:
+            self._naming.check(fqdn)
+        async with self._lock:
+            return await self._expose(wishes, fqdn, masquerade=masquerade)
+
+    async def _expose(self, wishes: Sequence[Wish], fqdn: str | None, *, masquerade: bool) -> list[IPInterface]:
+        async with undoing() as undo:
+            undo.callback(self.announce)
+            held = frozenset(self._addressing.lookup(EXPOSE_IDENT, None))
+            addresses = [await self._reserved(wish, held, undo) for wish in wishes]
+            names = [] if fqdn is None else self._naming.registration(
+                EXPOSE_IDENT, [fqdn], [address.ip for address in addresses])
+            for address in addresses:
+                undo.push_async_callback(self._put_back, address, self._exposed.get(address), held)
+                await self._remember(_Exposed(address, masquerade))
+                await self._datapath.expose(address, masquerade=masquerade)
+            if names:
+                undo.push_async_callback(self._unname, names)
+                await self._store.commit(names)
+                self._naming.spread(names)
+            self.announce()
         return addresses
+
+    async def _reserved(self, wish: Wish, held: frozenset[IPInterface], undo: AsyncExitStack) -> IPInterface:
+        reservation = self._addressing.reserve(EXPOSE_IDENT, wish)
+        undo.push_async_callback(self._forgo, reservation, held)
+        return await reservation.settled()
+
+    async def _forgo(self, reservation: Reservation, held: frozenset[IPInterface]) -> None:
+        """Give an address back that was exposed in vain; a container may have made it the bridge's own meanwhile."""
+        bridge = self._addressing.bridge
+        await self._addressing.forgo(EXPOSE_IDENT, reservation, held if bridge is None else {*held, bridge})
+
+    async def _put_back(self, address: IPInterface, before: _Exposed | None, held: frozenset[IPInterface]) -> None:
+        """Make of an address what it was before it was exposed."""
+        if before is not None:
+            await self._remember(before)
+        else:
+            await self._forget(address)
+        if before is not None or address in held or address == self._addressing.bridge:
+            await self._datapath.expose(address, masquerade=self._is_lent(address.network))
+        else:
+            await self._take_off(address)
+
+    async def _unname(self, names: Sequence[Change]) -> None:
+        gone = self._naming.taking_back(names)
+        await self._store.commit(gone)
+        self._naming.spread(gone)
+
+    async def _remember(self, exposed: _Exposed) -> None:
+        self._exposed[exposed.address] = exposed
+        await self._store.commit([Put(TABLE, str(exposed.address).encode(), pack({"masquerade": exposed.masquerade}))])
+
+    async def _forget(self, address: IPInterface) -> None:
+        self._exposed.pop(address, None)
+        await self._store.commit([Delete(TABLE, str(address).encode())])
+
+    async def _take_off(self, address: IPInterface) -> None:
+        """Take an address from the bridge; masquerading is a matter of the subnet, in which there may be others."""
+        if self._is_lent(address.network):
+            await self._datapath.remove_bridge_address(address)
+        else:
+            await self._datapath.hide(address)
+
+    def _is_lent(self, subnet: IPNetwork) -> bool:
+        """Say whether an address exposed in a subnet has it masqueraded."""
+        return any(exposed.masquerade for address, exposed in self._exposed.items() if address.network == subnet)
 
     async def gateway(self, subnet: IPNetwork, *, masquerade: bool) -> IPInterface:
         """Return the host's address in a subnet for containers to send to, one that it gets at the first call.
@@ -84,7 +146,7 @@ class Exposure:
         known = self._exposed_in(subnet)
         if known is not None:
             return known
-        async with self._gateway_lock:
+        async with self._lock:
             known = self._exposed_in(subnet)
             if known is not None:
                 return known
@@ -92,7 +154,7 @@ class Exposure:
                 own = await self._addressing.bridge_address()
                 assert own is not None, "a range has a default subnet"
                 return own
-            [exposed] = await self.expose((AnyIn(subnet),), None, masquerade=masquerade)
+            [exposed] = await self._expose((AnyIn(subnet),), None, masquerade=masquerade)
             return exposed
 
     def _exposed_in(self, subnet: IPNetwork) -> IPInterface | None:
@@ -101,6 +163,13 @@ class Exposure:
 
     async def hide(self, wishes: Sequence[Wish]) -> list[IPInterface]:
         """Take addresses of the host off the network; the one where weave DNS answers stays while it does."""
+        async with self._lock:
+            try:
+                return await self._hide(wishes)
+            finally:
+                self.announce()
+
+    async def _hide(self, wishes: Sequence[Wish]) -> list[IPInterface]:
         kept = self._addressing.bridge
         held = {*self._exposed, *self._addressing.lookup(EXPOSE_IDENT, None)}
         if kept is not None and kept not in self._exposed and self._naming.enabled:
@@ -108,18 +177,14 @@ class Exposure:
         hidden = sorted((address for address in held
                          if not wishes or is_wished(address, wishes, self._addressing.default_subnets)), key=int)
         for address in hidden:
-            self._exposed.pop(address, None)
-            await self._store.commit([Delete(TABLE, str(address).encode())])
+            await self._forget(address)
             await self._naming.remove(EXPOSE_IDENT, None, address.ip)
             if address == kept and self._naming.enabled:
-                await self._datapath.expose(address, masquerade=False)
+                await self._datapath.expose(address, masquerade=self._is_lent(address.network))
                 continue
-            await self._datapath.hide(address)
-            try:
+            await self._take_off(address)
+            with suppress(NotFound):
                 await self._addressing.release(EXPOSE_IDENT, address.ip)
-            except NotFound:
-                continue
-        self.announce()
         return hidden
 
     def announce(self) -> None:

@@ -11,6 +11,7 @@ from store.changes import Change, Delete, Put
 from weave.addresses import IPAddress
 from weave.api.errors import FeatureOff
 from weave.dns import Catalogue
+from weave.dns.labels import registered_name
 from weave.mesh.entries import ChannelChange
 from weave.mesh.service import MeshService
 from weave.names import PeerName
@@ -54,6 +55,10 @@ class Naming:
             await self._store.commit(changes)
             self.spread(changes)
 
+    def check(self, fqdn: str) -> None:
+        """Raise `LocalError` for a name that could not be registered."""
+        registered_name(fqdn, self.catalogue.domain)
+
     def registration(self, container: str, fqdns: Sequence[str], addresses: Sequence[IPAddress]) -> list[Change]:
         """Return the rows that register each name with each address, for the caller to commit and then `spread`.
 
@@ -67,6 +72,10 @@ class Naming:
         if self._catalogue is None:
             return []
         return [Delete(TABLE, key) for address in addresses for key in self._catalogue.remove(container, None, address)]
+
+    def taking_back(self, registered: Sequence[Change]) -> list[Change]:
+        """Return the rows that take back what `registration` gave, to be committed and `spread` as those were."""
+        return [Delete(row.table, row.key) for row in registered]
 
     def spread(self, changes: Sequence[Change]) -> None:
         """Let rows that are durable now take effect, here and at the other peers."""

@@ -13,7 +13,7 @@ import trio.testing
 
 from store import MemoryStore
 from store.changes import Change
-from weave.addresses import IPAddress, IPInterface
+from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.api.control import AttachSpec
 from weave.api.wishes import parse_wishes
 from weave.dns import Catalogue
@@ -63,8 +63,10 @@ class FakeKernel:
     """The part of `Datapath` that containers and exposure use; once begun, a change is not cancelled."""
 
     inside: dict[tuple[str, str], tuple[IPInterface, ...]] = field(default_factory=dict)
-    bridge: dict[IPInterface, bool] = field(default_factory=dict)
-    """The bridge's addresses, and whether their subnets are masqueraded."""
+    bridge: set[IPInterface] = field(default_factory=set)
+    masqueraded: set[IPNetwork] = field(default_factory=set)
+    refuses: IPInterface | None = None
+    """An address that the bridge cannot have."""
     is_broken: bool = False
     admits: bool = True
     bridge_mac: str = ME
@@ -109,15 +111,28 @@ class FakeKernel:
 
     async def add_bridge_address(self, interface: IPInterface) -> None:
         await self._work()
-        self.bridge.setdefault(interface, False)
+        if interface == self.refuses:
+            raise EnvironmentFailure(f"the bridge cannot have {interface}")
+        self.bridge.add(interface)
+
+    async def remove_bridge_address(self, interface: IPInterface) -> None:
+        await self._work()
+        self.bridge.discard(interface)
 
     async def expose(self, interface: IPInterface, *, masquerade: bool) -> None:
-        await self._work()
-        self.bridge[interface] = masquerade
+        await self.add_bridge_address(interface)
+        await self._masquerade(interface, wanted=masquerade)
 
     async def hide(self, interface: IPInterface) -> None:
+        await self._masquerade(interface, wanted=False)
+        await self.remove_bridge_address(interface)
+
+    async def _masquerade(self, interface: IPInterface, *, wanted: bool) -> None:
         await self._work()
-        self.bridge.pop(interface, None)
+        if wanted:
+            self.masqueraded.add(interface.network)
+        else:
+            self.masqueraded.discard(interface.network)
 
     def bridge_state(self) -> BridgeState:
         return BridgeState("weave", self.bridge_mac, MTU, tuple(sorted(self.bridge)), False)
@@ -140,14 +155,14 @@ class House:
     async def state(self) -> object:
         """Return everything that there is of containers, addresses and names, to be compared."""
         tables = [await self.store.read(table) for table in (containers.TABLE, exposure.TABLE, naming.TABLE)]
-        return (dict(self.kernel.inside), dict(self.kernel.bridge), self.service.owned(), tables,
-                self.containers.attachments(), self.announcer.local(), self.catalogue.entries())
+        return (dict(self.kernel.inside), set(self.kernel.bridge), set(self.kernel.masqueraded), self.service.owned(),
+                tables, self.containers.attachments(), self.announcer.local(), self.catalogue.entries())
 
 
 @asynccontextmanager
-async def house(store: MemoryStore | None = None, kernel: FakeKernel | None = None) -> AsyncIterator[House]:
-    """Run a host alone, which owns the range; its bridge has an address."""
-    store, mesh, kernel = store or SlowStore(), FakeMesh(), kernel or FakeKernel()
+async def house(*, has_bridge: bool = True) -> AsyncIterator[House]:
+    """Run a host alone, which owns the range; its bridge has an address, unless it shall have none yet."""
+    store, mesh, kernel = SlowStore(), FakeMesh(), FakeKernel()
     service = IpamService(me=ME, range_=RANGE, default_subnet=None, init=Seed((ME,)), store=store,
                           publish=lambda _key, _value: None, send=lambda _peer, _payload: None, rng=Random(1))
     addressing = Addressing(Allocators({4: service}), kernel, [RANGE])  # type: ignore[arg-type]
@@ -166,7 +181,8 @@ async def house(store: MemoryStore | None = None, kernel: FakeKernel | None = No
         await names.recover()
         await made.exposure.recover()
         await made.containers.recover()
-        await addressing.bridge_address()
+        if has_bridge:
+            await addressing.bridge_address()
         yield made
         nursery.cancel_scope.cancel()
 
