@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from weave import __version__
@@ -28,6 +29,7 @@ DEFAULT_CONNECTION_LIMIT = 30
 MIN_RANGE_ADDRESSES = 4
 MAX_NICKNAME = 64
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_TWO_PASSWORDS = "give --password or --password-file, not both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,14 +225,28 @@ def _nickname(text: str) -> str:
 
 def _passwords(given: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, ...]:
     if given.password is not None and given.password_file is not None:
-        raise LocalError("give --password or --password-file, not both")
-    first = given.password if given.password is not None else environ.get("WEAVE_PASSWORD")
-    if given.password_file is not None:
-        first = _password_from(given.password_file)
+        raise LocalError(_TWO_PASSWORDS)
+    first = _first_password(given, environ)
     others = [_password_from(path) for path in given.accept_password_file]
-    if others and not first:
+    if others and first is None:
         raise LocalError("--accept-password-file needs a password of our own: give --password-file too")
-    return tuple(dict.fromkeys([first, *others])) if first else ()
+    return () if first is None else tuple(dict.fromkeys([first, *others]))
+
+
+def _first_password(given: argparse.Namespace, environ: Mapping[str, str]) -> str | None:
+    if given.password_file is not None:
+        return _password_from(given.password_file)
+    if given.password is not None:
+        return _check_password(given.password, "--password")
+    secret = environ.get("WEAVE_PASSWORD")
+    return None if secret is None else _check_password(secret, "WEAVE_PASSWORD")
+
+
+def _check_password(secret: str, where: str) -> str:
+    """Return a password; raise `LocalError` for an empty one, which would open the mesh without a word."""
+    if not secret.strip():
+        raise LocalError(f"the password in {where} is empty; leave {where} out for a mesh open to everybody")
+    return secret
 
 
 def _password_from(path: str) -> str:
@@ -265,6 +281,8 @@ def _networks(text: str) -> list[IPNetwork]:
 def _ranges(text: str) -> tuple[IPNetwork, ...]:
     """Return the ranges in the order of their families: at most one of each."""
     ranges = [] if text == "none" else _networks(text)
+    if not ranges and text != "none":
+        raise LocalError(f"--ipalloc-range {text!r} names no range; write one like {DEFAULT_RANGE}, or 'none'")
     for range_ in ranges:
         if range_.num_addresses < MIN_RANGE_ADDRESSES:
             raise LocalError(f"--ipalloc-range {range_} is too small: it should hold at least {MIN_RANGE_ADDRESSES}")
@@ -307,18 +325,35 @@ def _metrics_address(text: str) -> tuple[str, int] | None:
 
 
 def hide_password(argv: Sequence[str]) -> tuple[list[str], str | None]:
-    """Split `--password` off the arguments, so that it can travel where the process list does not show it."""
+    """Split `--password` off the arguments, so that it can travel where the process list does not show it.
+
+    Raise `LocalError` where it is empty, or where a file is to give it too: afterwards nobody could tell. Where its
+    word is missing it stays, for the parser to complain.
+    """
     kept: list[str] = []
     secret: str | None = None
     words = iter(argv)
     for word in words:
-        if word == "--password":
-            secret = next(words, "")
-        elif word.startswith("--password="):
+        if word.startswith("--password="):
             secret = word.partition("=")[2]
-        else:
+        elif word != "--password":
             kept.append(word)
+        else:
+            following = list(islice(words, 1))
+            if not following or _is_option(following[0]):
+                kept += [word, *following]
+            else:
+                secret = following[0]
+    if secret is not None:
+        _check_password(secret, "--password")
+        if any(word.partition("=")[0] == "--password-file" for word in kept):
+            raise LocalError(_TWO_PASSWORDS)
     return kept, secret
+
+
+def _is_option(word: str) -> bool:
+    """Say whether argparse takes a word for an option rather than for the value of the one before."""
+    return len(word) > 1 and word.startswith("-")
 
 
 def default_socket() -> Path:

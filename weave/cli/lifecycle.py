@@ -44,6 +44,10 @@ def launch(words: Sequence[str], log_file: Path | None, as_json: bool) -> None:
     """
     kept, secret = hide_password(words)
     environment = _environment(secret)
+    if secret is not None:
+        ours = [*(["--json"] if as_json else []), *([] if log_file is None else ["--log-file", str(log_file)])]
+        again = [sys.executable, "-P", "-m", "weave", "launch", *ours, *kept]
+        os.execve(again[0], again, environment)  # noqa: S606 - our own program again
     settings = parse_settings(kept, environment)
     there = Client(settings.socket)
     if _status(there) is not None:

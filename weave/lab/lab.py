@@ -38,6 +38,7 @@ from weave.lab.names import (
     underlay_mac,
 )
 from weave.lab.state import HostState, LabState, Process, directory, labs, load, locked, reserved, start_time
+from weave.settings import hide_password
 
 ROUTER_READY_DEADLINE_S = 30.0
 READY_EACH_S = 1.0
@@ -244,14 +245,15 @@ class Lab:
             raise LocalError(f"the router of {name} runs already (pid {host.router.pid})")
         others = [str(underlay_address(other.number)) for key, other in sorted(state.hosts.items()) if key != name]
         home = directory(self.name) / name
+        options, secret = hide_password(host.options)
         words = [sys.executable, "-m", "weave.router", "--nickname", name, "--state-dir", str(home / "state"),
-                 "--socket", str(self.socket(name)), *host.options, *others]
+                 "--socket", str(self.socket(name)), *options, *others]
         if together and not any(option.startswith("--ipalloc-init") for option in host.options):
             words.append(f"--ipalloc-init=consensus={together}")
-        environment = {**os.environ, **_secret_environment(words)}
+        environment = {**os.environ, **({} if secret is None else {"WEAVE_PASSWORD": secret})}
         with self.log_file(name).open("ab") as output:
             child = subprocess.Popen(
-                kernel.inside(namespace(self.name, name), *_without_secret(words)), env=environment,
+                kernel.inside(namespace(self.name, name), *words), env=environment,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )
         for pid in list(_children):
@@ -339,21 +341,6 @@ def all_labs() -> list[str]:
 def _domain(report: dict[str, object]) -> str:
     dns = report.get("DNS")
     return str(dns.get("Domain", "weave.local.")).rstrip(".") if isinstance(dns, dict) else "weave.local"
-
-
-def _secret_environment(words: Sequence[str]) -> dict[str, str]:
-    """Return the password among a router's options as environment, where process lists do not show it."""
-    for index, word in enumerate(words):
-        if word == "--password":
-            return {"WEAVE_PASSWORD": words[index + 1]}
-    return {}
-
-
-def _without_secret(words: Sequence[str]) -> list[str]:
-    if "--password" not in words:
-        return list(words)
-    at = list(words).index("--password")
-    return [*words[:at], *words[at + 2:]]
 
 
 def _end(process: Process, number: int) -> None:

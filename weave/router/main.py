@@ -32,14 +32,14 @@ SHUTDOWN_DEADLINE_S = 10.0
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a router with these arguments until it is told to stop; never returns."""
-    words, secret = hide_password(sys.argv[1:] if argv is None else argv)
+    process.run("weave router", partial(_start, sys.argv[1:] if argv is None else argv))
+
+
+def _start(argv: Sequence[str]) -> None:
+    words, secret = hide_password(argv)
     if secret is not None:
         os.environ["WEAVE_PASSWORD"] = secret
         os.execv(sys.executable, [sys.executable, "-P", "-m", "weave.router", *words])  # noqa: S606 - our own program again
-    process.run("weave router", partial(_start, words))
-
-
-def _start(words: Sequence[str]) -> None:
     settings = parse_settings(words, os.environ)
     os.environ.pop("WEAVE_PASSWORD", None)
     logs.configure(settings.log_level, settings.log_format)

@@ -59,9 +59,12 @@ def program(tmp_path: Path, socket_path: Path, monkeypatch: pytest.MonkeyPatch) 
         process.wait(10)
 
 
-def test_launch_waits_until_ready_and_prints_the_name(program: Path, run: Run) -> None:
+def test_launch_waits_until_ready_and_prints_the_name(
+    program: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program.write_text(SERVES.format(root=str(ROOT)))
-    result = run("launch", "--nickname", "h1", "--password", "secret", "192.0.2.1")
+    monkeypatch.setenv("WEAVE_PASSWORD", "secret")
+    result = run("launch", "--nickname", "h1", "192.0.2.1")
     try:
         assert (result.exit_code, result.stdout, result.stderr) == (0, f"{ME}\n", "")
         log = (program.parent / "state" / "router.log").read_text()
@@ -69,6 +72,39 @@ def test_launch_waits_until_ready_and_prints_the_name(program: Path, run: Run) -
         assert "already running" in run("launch").stderr
     finally:
         assert run("stop").exit_code == 0
+
+
+@pytest.mark.usefixtures("program")
+def test_launch_with_a_password_begins_again_without_it_in_its_own_command_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[list[str], str, str]] = []
+
+    def execve(program: str, words: list[str], environment: dict[str, str]) -> None:
+        begun.append((words, environment["WEAVE_PASSWORD"], environment["WEAVE_SOCKET"]))
+        raise SystemExit(7)
+
+    monkeypatch.setattr("os.execve", execve)
+    path, log = str(tmp_path / "s"), str(tmp_path / "log")
+    words = ["launch", "--password", "hush", "--port", "7000", "--log-file", log, "-o", "json", "192.0.2.1"]
+    assert run("--socket", path, *words).exit_code == 7
+    again = ["launch", "--json", "--log-file", log, "--port", "7000", "192.0.2.1"]
+    assert begun == [([sys.executable, "-P", "-m", "weave", *again], "hush", path)]
+
+
+@pytest.mark.parametrize(("words", "status", "says"), [
+    (["--password=hush"], 1, "--port 0 is no port"), (["--password"], 2, "expected one argument"),
+    (["--password", ""], 1, "is empty"), (["--password", "hush", "--password-file", "f"], 1, "not both"),
+])
+def test_launch_says_what_is_wrong_beside_or_with_a_password(
+    words: list[str], status: int, says: str, socket_path: Path
+) -> None:
+    for command in ("launch", "router"):
+        done = subprocess.run([sys.executable, "-m", "weave", command, "--port", "0", *words], capture_output=True,
+                              text=True, check=False)
+        assert (done.returncode, done.stdout) == (status, "")
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_launch_tells_programs_where_the_router_is(program: Path, tmp_path: Path, run: Run) -> None:

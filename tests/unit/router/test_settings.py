@@ -38,7 +38,9 @@ def test_the_first_division(words, mode):
     (["--password-file=/nonexistent/file"], "cannot read"), (["--conn-limit=1"], "--conn-limit"),
     (["--password=a", "--password-file=b"], "not both"), (["--nickname=a\nb"], "--nickname"),
     (["--ipalloc-range=10.0.0.0/16,10.1.0.0/16"], "two ranges of one family"),
-    (["--ipalloc-default-subnet=fd00::/64"], "does not lie in"),
+    (["--ipalloc-default-subnet=fd00::/64"], "does not lie in"), (["--ipalloc-range="], "or 'none'"),
+    (["--ipalloc-range", " , "], "or 'none'"), (["--password="], "--password is empty"),
+    (["--password", " "], "--password is empty"),
 ])
 def test_what_makes_no_sense_is_refused_in_words(words, says):
     with pytest.raises(LocalError, match=says):
@@ -69,3 +71,31 @@ def test_a_password_is_split_off_the_arguments():
     assert hide_password(["a", "--password", "x", "b"]) == (["a", "b"], "x")
     assert hide_password(["--password=x"]) == ([], "x")
     assert hide_password(["a"]) == (["a"], None)
+    assert hide_password(["--password", "-", "a"]) == (["a"], "-")
+
+
+@pytest.mark.parametrize("words", [
+    ["--password"], ["a", "--password", "--port", "7000"], ["--password", "--password=x"],
+])
+def test_a_password_whose_word_is_missing_is_wrong_usage(words, capsys):
+    kept, _ = hide_password(words)
+    with pytest.raises(SystemExit) as ended:
+        parse(*kept)
+    assert ended.value.code == 2
+    assert "--password: expected one argument" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["--password", ""], "empty"), (["--password=", "a"], "empty"), (["--password=x", "--password-file=f"], "not both"),
+    (["--password-file", "f", "a", "--password", "x"], "not both"),
+])
+def test_a_password_that_opens_the_mesh_or_loses_another_is_refused(words, says):
+    with pytest.raises(LocalError, match=says):
+        hide_password(words)
+
+
+def test_an_empty_password_in_the_environment_is_refused_unless_a_file_gives_another(tmp_path):
+    (tmp_path / "file").write_text("x\n")
+    with pytest.raises(LocalError, match="WEAVE_PASSWORD is empty"):
+        parse(WEAVE_PASSWORD="")
+    assert parse(f"--password-file={tmp_path / 'file'}", WEAVE_PASSWORD="").passwords == ("x",)
