@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from weave.addresses import parse_address
-from weave.api.client import Client
+from weave.api.client import Client, Refused
 from weave.cli.common import client, print_json, printing
 from weave.cli.target import identify
 from weave.errors import LocalError
@@ -80,10 +80,15 @@ def is_address(word: str) -> bool:
 
 
 def _held(router: Client, ident: str) -> list[str]:
-    """Return the addresses that a container has here."""
-    answer = router.value("GET", "ip", ident)
-    assert isinstance(answer, dict)
-    return [str(address).partition("/")[0] for address in answer["addresses"]]
+    """Return the addresses that a container has here: those of its interfaces, or what is held for it without any."""
+    try:
+        attached = router.value("GET", "attachment", ident)
+    except Refused as refusal:
+        if refusal.reason != "not-found":
+            raise
+        attached = [router.value("GET", "ip", ident)]
+    assert isinstance(attached, list)
+    return [str(address).partition("/")[0] for each in attached for address in each["addresses"]]
 
 
 @click.command(name="dns-args", epilog="Example: weave dns-args     (as in: docker run -d $(weave dns-args) nginx)")

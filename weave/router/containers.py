@@ -90,16 +90,15 @@ class Containers:
         rows = await self._store.read(TABLE)
         remembered = {attachment_key(row): row for row in map(_decode, rows.values())}
         alive = {(found.container, found.interface): found for found in await self._datapath.attachments()}
-        for key, row in sorted(remembered.items()):
-            self._attached[key] = row
-            if key in alive:
-                self._announcer.announce(_endpoint(row))
-            else:
-                await self._drop_dead(row)
+        self._attached.update(remembered)
         for key, found in sorted(alive.items()):
-            if key not in remembered:
+            if key in remembered:
+                self._announcer.announce(_endpoint(remembered[key]))
+            else:
                 await self._adopt(Attachment(container=found.container, interface=found.interface, mac=found.mac,
                                              addresses=found.addresses, mtu=found.mtu))
+        for key in sorted(remembered.keys() - alive.keys()):
+            await self._drop_dead(remembered[key])
 
     async def _drop_dead(self, row: Attachment) -> None:
         """Let go of an attachment that ended while no router ran; the sweep tries again where that cannot be."""
@@ -296,14 +295,17 @@ class Containers:
     async def _drop(self, attachment: Attachment) -> None:
         """Forget one attachment everywhere, though whoever asked gives up meanwhile.
 
-        It is known until all is done: one that failed half-way is there to be detached again.
+        It is known until all is done: one that failed half-way is there to be detached again. With the last interface
+        of a container go all its names, also those that were given to it by hand.
         """
         container, interface = attachment_key(attachment)
         with finishing(f"the removal of {interface} of container {container}"):
             await self._datapath.detach(container, interface)
             self._announcer.withdraw(attachment.mac)
             await self._release(container, interface)
-            names = self._naming.removal(container, [address.ip for address in attachment.addresses])
+            is_last = not any(other != (container, interface) for other in self._attached if other[0] == container)
+            names = self._naming.removal(
+                container, None if is_last else [address.ip for address in attachment.addresses])
             await self._store.commit([Delete(TABLE, _row_key(attachment)), *names])
             self._naming.spread(names)
             self._attached.pop((container, interface), None)

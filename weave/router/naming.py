@@ -67,11 +67,16 @@ class Naming:
         rows = [self.catalogue.add(container, fqdn, address) for fqdn in fqdns for address in addresses]
         return [Put(TABLE, key, value) for key, value in rows if key not in self._registered]
 
-    def removal(self, container: str, addresses: Sequence[IPAddress]) -> list[Change]:
-        """Return the rows whose end removes every name of these addresses, to be committed and then `spread`."""
+    def removal(self, container: str, addresses: Sequence[IPAddress] | None) -> list[Change]:
+        """Return the rows whose end removes every name that a container has (None) or has with these addresses.
+
+        They are to be committed and then `spread`.
+        """
         if self._catalogue is None:
             return []
-        return [Delete(TABLE, key) for address in addresses for key in self._catalogue.remove(container, None, address)]
+        found = [self._catalogue.remove(container, None, address)
+                 for address in ((None,) if addresses is None else addresses)]
+        return [Delete(TABLE, key) for keys in found for key in keys]
 
     def taking_back(self, registered: Sequence[Change]) -> list[Change]:
         """Return the rows that take back what `registration` gave, to be committed and `spread` as those were."""

@@ -215,6 +215,22 @@ def test_dns_add_of_a_container_takes_its_addresses(busy: FakeControl, run: Run)
     assert all(container != "blue" for container, _, _ in busy.names)
 
 
+def test_dns_add_finds_the_addresses_of_every_interface(router: FakeControl, run: Run) -> None:
+    """A runtime's interfaces are held under `container/interface`."""
+    interface = parse_interface("10.32.0.9/12")
+    router.held["c1/eth0"] = [interface]
+    router.attached["c1"] = Attachment("c1", "eth0", "02:00:00:00:00:01", (interface,), 1450)
+    assert run("dns-add", "c1", "-h", "hello").stderr == ""
+    assert router.names == [("c1", "hello.weave.local.", interface.ip)]
+
+
+def test_dns_add_takes_addresses_that_are_held_for_no_interface(router: FakeControl, run: Run) -> None:
+    router.held["c1"] = [parse_interface("10.32.0.9/12")]
+    assert run("dns-add", "c1", "-h", "hello").exit_code == 0
+    assert router.names == [("c1", "hello.weave.local.", C1)]
+    assert run("dns-add", "c2", "-h", "hello").stderr == "weave: c2 holds no address\n"
+
+
 def test_root_help_lists_every_command_that_is_there(run: Run) -> None:
     text = run("--help").stdout
     assert isinstance(weave, LazyGroup)

@@ -1,13 +1,14 @@
 """A container joins wholly or not at all, whenever its runtime gives up; what it begins to leave it can leave again."""
 
 from functools import partial
+from ipaddress import ip_address
 from itertools import count
 from types import SimpleNamespace
 
 import pytest
 import trio
 
-from tests.unit.router.house import ME, cut_short, house, play, spec
+from tests.unit.router.house import ME, House, cut_short, house, play, spec
 from weave.addresses import parse_interface
 from weave.api.control import DetachSpec
 from weave.api.wishes import parse_wishes
@@ -166,6 +167,40 @@ def test_a_container_that_ended_while_the_kernel_fails_is_forgotten_later() -> N
                 assert await made.state() == before
                 nursery.cancel_scope.cancel()
     play(story)
+
+
+def test_the_names_of_a_container_live_as_long_as_its_last_interface() -> None:
+    async def story() -> None:
+        async with house() as made:
+            await made.naming.add("weave:extern", "db.weave.local", ip_address("192.0.2.9"))
+            before = await made.state()
+            await made.containers.attach(spec(fqdns=["web.weave.local"]))
+            await made.containers.attach(spec(interface="eth0", fqdns=["www.weave.local"]))
+            await made.naming.add("blue", "db.weave.local", ip_address("192.0.2.9"))
+            await made.containers.detach(DetachSpec("blue", "eth0"))
+            assert names(made, "blue") == ["db.weave.local.", "web.weave.local."]
+            await made.containers.detach(DetachSpec("blue"))
+            assert await made.state() == before
+    play(story)
+
+
+def test_names_survive_an_interface_that_ended_while_no_router_ran() -> None:
+    async def story() -> None:
+        async with house() as made:
+            for interface in ("eth0", "eth1", "eth2"):
+                await made.containers.attach(spec(interface=interface, fqdns=[f"{interface}.weave.local"]))
+            await made.naming.add("blue", "db.weave.local", ip_address("192.0.2.9"))
+            del made.kernel.inside["blue", "eth0"], made.kernel.inside["blue", "eth2"]
+            await made.containers.recover()
+            assert names(made, "blue") == ["db.weave.local.", "eth1.weave.local."]
+            made.kernel.inside.clear()
+            await made.containers.recover()
+            assert names(made, "blue") == []
+    play(story)
+
+
+def names(made: House, container: str) -> list[str]:
+    return [entry.fqdn for entry in made.catalogue.entries() if entry.container == container]
 
 
 @pytest.mark.parametrize(("ident", "instead"), [("weave:expose", "weave hide"), ("weave:extern", "weave dns-remove")])
