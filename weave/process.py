@@ -8,6 +8,7 @@ from typing import NoReturn
 import trio
 
 from weave.errors import WeaveError
+from weave.output import flush
 
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -19,6 +20,8 @@ def run(program: str, body: Callable[[], None]) -> NoReturn:
         body()
     except* WeaveError as group:
         failure = first_cause(group)
+    finally:
+        flush(program)  # of help, too
     sys.exit(0 if failure is None else f"{program}: {failure}")
 
 

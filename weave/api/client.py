@@ -36,6 +36,10 @@ class Unreachable(LocalError):  # noqa: N818 - a state of the router, not only a
     """No router answers at the socket."""
 
 
+class NotRunning(Unreachable):
+    """There is no socket, or nobody listens at it any more."""
+
+
 class Refused(LocalError):  # noqa: N818 - the router's answer
     """The router answered, and it was no."""
 
@@ -118,7 +122,7 @@ def peer_pid(socket_path: str) -> int:
             connection.connect(socket_path)
             return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder)
     except OSError as exc:
-        raise Unreachable(f"cannot reach the router at {socket_path}: {_ADVICE.get(type(exc), str(exc))}") from exc
+        raise _unreachable(socket_path, exc) from exc
 
 
 def decode_json(answer: Answer) -> object:
@@ -141,8 +145,12 @@ def exchange(socket_path: str, octets: bytes, timeout_s: float) -> Answer:
         raise Unreachable(f"the router at {socket_path} did not answer within {timeout_s:g} s; its log may say why"
                           ) from exc
     except (OSError, RemoteError) as exc:
-        advice = _ADVICE.get(type(exc), str(exc))
-        raise Unreachable(f"cannot reach the router at {socket_path}: {advice}") from exc
+        raise _unreachable(socket_path, exc) from exc
+
+
+def _unreachable(socket_path: str, exc: OSError | RemoteError) -> Unreachable:
+    kind = NotRunning if isinstance(exc, FileNotFoundError | ConnectionRefusedError) else Unreachable
+    return kind(f"cannot reach the router at {socket_path}: {_ADVICE.get(type(exc), str(exc))}")
 
 
 def _converse(connection: socket.socket, octets: bytes, deadline: float) -> Answer:

@@ -8,5 +8,7 @@ instant.
 def main() -> None:
     """Run the `weave` command; never returns."""
     from weave.cli.app import weave
+    from weave.output import printing
 
-    weave()
+    with printing("weave"):
+        weave()

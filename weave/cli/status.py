@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weave import __version__
-from weave.api.client import Refused, Unreachable, decode_json, refusal_in
+from weave.api.client import NotRunning, decode_json, refusal_in
 from weave.api.render import short_id
 from weave.cli.common import client, print_json, printing
 from weave.errors import LocalError
@@ -92,15 +92,16 @@ def select(value: object, path: str) -> object:
 @printing
 def version(as_json: bool) -> None:
     """Print the version of this command and, where it runs, of the router."""
+    if not as_json:
+        click.echo(f"weave command {__version__}")
     try:
         running: str | None = client().report()["Version"]
-    except (Unreachable, Refused):
+    except NotRunning:
         running = None
     if as_json:
         print_json({"command": __version__, "router": running})
-        return
-    click.echo(f"weave command {__version__}")
-    click.echo(f"weave router {running}" if running else "weave router is not running")
+    else:
+        click.echo(f"weave router {running}" if running else "weave router is not running")
 
 
 @click.command(epilog="Example: weave ps c0ffee0c0ffe")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -110,6 +111,16 @@ def test_without_a_router_every_command_says_how_to_start_one(words: list[str], 
 
 def test_version_needs_no_router(socket_path: Path, run: Run) -> None:
     assert run("version").stdout.splitlines() == ["weave command 3.0.0.dev0", "weave router is not running"]
+
+
+@pytest.mark.parametrize("words", [["version"], ["version", "--json"]])
+def test_version_tells_a_router_that_cannot_be_asked_from_none(words: list[str], socket_path: Path, run: Run) -> None:
+    for failure, running in ((ConnectionRefusedError(), True), (PermissionError(), False), (TimeoutError(), False)):
+        with patch("socket.socket.connect", side_effect=failure):
+            result = run(*words)
+        assert (result.exit_code == 0) is running
+        assert ("not running" in result.stdout or '"router": null' in result.stdout) is running
+    assert "did not answer" in result.stderr
 
 
 def test_socket_option_wins_over_the_environment(

@@ -69,6 +69,14 @@ def test_reference_knows_every_option_of_the_commands(words: tuple[str, ...], co
     assert sorted(option for option in options if f"`{option}" not in REFERENCE) == []
 
 
+def test_reference_knows_every_variable_of_router_and_commands() -> None:
+    sources = [ROOT / "weave" / "settings.py", ROOT / "weave" / "api" / "client.py",
+               *(ROOT / "weave" / "cli").glob("*.py")]
+    named = {name for source in sources for name in re.findall(r"WEAVE_[A-Z_]+", source.read_text(encoding="utf-8"))}
+    assert len(named) > 4
+    assert sorted(name for name in named if f"| `{name}` |" not in REFERENCE) == []
+
+
 def test_reference_names_no_command_that_is_not_there() -> None:
     named = set(re.findall(r"^\| `weave ([a-z-]+)", REFERENCE, re.MULTILINE))
     assert named - COMMANDS.keys() == set()
