@@ -7,15 +7,17 @@ here, in one line, before anything starts.
 import argparse
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from weave import __version__
 from weave.addresses import IPAddress, IPNetwork, parse_address, parse_network
 from weave.errors import LocalError
 from weave.ipam.modes import Consensus, InitMode, Observer, Seed
+from weave.mesh.limits import MAX_ADDRESSES
 from weave.names import parse_peer_name
 
 DEFAULT_CONTROL_PORT = 6783
@@ -28,6 +30,7 @@ DEFAULT_CONNECTION_LIMIT = 30
 """Neighbours of a peer in a mesh of any size; 2 * log2(1,000 peers) is 20, the rest is head-room for targets."""
 MIN_RANGE_ADDRESSES = 4
 MAX_NICKNAME = 64
+T = TypeVar("T")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _TWO_PASSWORDS = "give --password or --password-file, not both"
 
@@ -179,11 +182,11 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         peers=tuple(dict.fromkeys(given.peers)),
         nickname=_nickname(given.nickname or socket.gethostname()),
         passwords=_passwords(given, environ),
-        trusted_subnets=tuple(parse_network(item) for item in given.trusted_subnets.split(",") if item.strip()),
+        trusted_subnets=_at_most(_networks(given.trusted_subnets), "--trusted-subnets"),
         listen=parse_address(given.host) if given.host else None,
         port=_port(given.port, "--port"),
         vxlan_port=_port(given.vxlan_port, "--vxlan-port"),
-        advertise=tuple(parse_address(text) for text in given.advertise_address),
+        advertise=_at_most(map(parse_address, given.advertise_address), "--advertise-address"),
         discovery=not given.no_discovery,
         connection_limit=_at_least(given.conn_limit, 2, "--conn-limit"),
         first_division=_first_division(given.ipalloc_init, len(set(given.peers))),
@@ -307,6 +310,14 @@ def _port(number: int, option: str) -> int:
     if not 0 < number < 1 << 16:
         raise LocalError(f"{option} {number} is no port; it should be from 1 to 65535")
     return number
+
+
+def _at_most(values: Iterable[T], option: str) -> tuple[T, ...]:
+    """Return the values, each once; refuse more of them than other peers take in of one."""
+    unique = tuple(dict.fromkeys(values))
+    if len(unique) > MAX_ADDRESSES:
+        raise LocalError(f"{option} has {len(unique)} values; a peer can tell the others of {MAX_ADDRESSES}")
+    return unique
 
 
 def _at_least(number: int, low: int, option: str) -> int:

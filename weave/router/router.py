@@ -25,6 +25,7 @@ from weave.ipam import Allocators, IpamService
 from weave.logs import fields
 from weave.mesh.core import MeshCore
 from weave.mesh.entries import ChannelChange
+from weave.mesh.limits import MAX_ADDRESSES
 from weave.mesh.password import OPEN_PSK, stretch
 from weave.mesh.peers import LocalPeer, MeshConfig
 from weave.mesh.service import MeshService, ServiceConfig
@@ -371,7 +372,7 @@ def _ability(settings: Settings) -> Ability:
 def _mesh_core(settings: Settings, state: SelfState, uid: int, datapath: Datapath,
                secure: SecureLinks | None) -> MeshCore:
     public = state.identity.public
-    addresses = settings.advertise or datapath.underlay_addresses()
+    addresses = settings.advertise or datapath.underlay_addresses()[:MAX_ADDRESSES]
     return MeshCore(
         me=LocalPeer(
             name=public.name, identity=public.encode(), nickname=settings.nickname, uid=uid,

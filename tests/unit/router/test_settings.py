@@ -4,7 +4,11 @@ import pytest
 
 from weave.errors import LocalError
 from weave.ipam.modes import Consensus, Observer, Seed
+from weave.mesh.limits import MAX_ADDRESSES
 from weave.settings import hide_password, parse_settings
+
+MANY_SUBNETS = ["--trusted-subnets", ",".join(f"10.{number}.0.0/16" for number in range(MAX_ADDRESSES + 1))]
+MANY_ADDRESSES = [f"--advertise-address=192.0.2.{number}" for number in range(MAX_ADDRESSES + 1)]
 
 
 def parse(*words, **environ):
@@ -40,11 +44,18 @@ def test_the_first_division(words, mode):
     (["--ipalloc-range=10.0.0.0/16,10.1.0.0/16"], "two ranges of one family"),
     (["--ipalloc-default-subnet=fd00::/64"], "does not lie in"), (["--ipalloc-range="], "or 'none'"),
     (["--ipalloc-range", " , "], "or 'none'"), (["--password="], "--password is empty"),
-    (["--password", " "], "--password is empty"),
+    (["--password", " "], "--password is empty"), (MANY_SUBNETS, "--trusted-subnets has 33 values"),
+    (MANY_ADDRESSES, "--advertise-address has 33 values"),
 ])
 def test_what_makes_no_sense_is_refused_in_words(words, says):
     with pytest.raises(LocalError, match=says):
         parse(*words)
+
+
+def test_as_many_addresses_and_subnets_as_peers_take_in_are_fine_and_count_once():
+    subnets = ",".join(MANY_SUBNETS[1].split(",")[1:] * 2)
+    settings = parse("--trusted-subnets", subnets, *MANY_ADDRESSES[1:], *MANY_ADDRESSES[1:])
+    assert (len(settings.trusted_subnets), len(settings.advertise)) == (MAX_ADDRESSES, MAX_ADDRESSES)
 
 
 def test_ranges_of_both_families_stand_in_one_order():
