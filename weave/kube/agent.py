@@ -26,6 +26,7 @@ from weave.kube.joining import Note
 from weave.kube.nodes import NodeView, choose_targets, network_condition, read_node
 from weave.kube.notes import load_note, save_note
 from weave.kube.options import Options
+from weave.kube.portmap import known_versions
 from weave.kube.preparing import timestamp
 from weave.kube.reclaim_service import ReclaimService
 from weave.kube.reflector import Change, Remove, Synced, Upsert
@@ -123,14 +124,15 @@ class Agent:
             self._say("router", f"waiting for the policy controller at {self._options.npc_socket} and its rules; "
                       "EXPECT_NPC=0 runs without policy")
             return
-        await trio.to_thread.run_sync(self._install)
+        portmap_knows = await known_versions(self._places.binaries)
+        await trio.to_thread.run_sync(self._install, portmap_knows)
         self._ready_since = trio.current_time()
         self._condition_on = None
         self._told = None
         log.info("the router serves this node", extra=fields(node=self._options.node))
 
-    def _install(self) -> None:
-        if not install(self._places, hairpin=self._options.hairpin):
+    def _install(self, portmap_knows: Sequence[str] | None) -> None:
+        if not install(self._places, hairpin=self._options.hairpin, portmap_knows=portmap_knows):
             log.info("keeping the CNI configuration that an operator wrote",
                      extra=fields(directory=self._places.configuration))
         write_file(self._options.ready_file, b"", 0o600)

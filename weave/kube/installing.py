@@ -7,18 +7,21 @@ operator edited is kept; one that we wrote, in whatever version, is told by the 
 import hashlib
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from weave.cni.versions import VERSIONS
 from weave.errors import EnvironmentFailure
+from weave.kube import portmap
 from weave.kube.files import read_file, remove_file, write_file
 
 PLUGINS = ("weave-net", "weave-ipam")
 CONFLIST = "10-weave.conflist"
-PORTMAP = "portmap"
 CNI_VERSION = "1.0.0"
 CNI_VERSIONS = ("0.4.0", "1.0.0", "1.1.0")
-"""A runtime that knows of this list takes the newest that it speaks, an older one the one above."""
+"""A runtime that knows of this list takes the newest that it speaks, an older one the one above; what a plugin that is
+chained does not know is left out."""
 CAPABILITIES = ("bandwidth", "ips", "mac", "dns", "aliases")
 """The newest that containerd 1.6 takes."""
 SEAL = "weaveSeal"
@@ -37,18 +40,33 @@ class Places:
     configuration: Path
 
 
-def conflist(*, hairpin: bool, has_portmap: bool) -> str:
-    """Return the configuration; `portmap` is chained where it is installed."""
+def conflist(*, hairpin: bool, portmap_knows: Sequence[str] | None) -> str:
+    """Return the configuration; `portmap` is chained where it is installed.
+
+    It may know nothing because it could not be asked. Then it gets the version without a choice, as it did before there
+    was one.
+    """
     plugins: list[dict[str, object]] = [{
         "type": "weave-net", "hairpinMode": hairpin, "podNames": True,
         "capabilities": dict.fromkeys(CAPABILITIES, True)}]
-    if has_portmap:
-        plugins.append({"type": PORTMAP, "capabilities": {"portMappings": True}, "snat": True})
-    document = {"cniVersion": CNI_VERSION, "cniVersions": CNI_VERSIONS, "name": "weave", "plugins": plugins}
+    if portmap_knows is not None:
+        plugins.append({"type": portmap.NAME, "capabilities": {"portMappings": True}, "snat": True})
+    document = {**_versions(portmap_knows), "name": "weave", "plugins": plugins}
     return json.dumps({**document, SEAL: _seal(document)}, indent=2) + "\n"
 
 
-def install(places: Places, *, hairpin: bool) -> bool:
+def _versions(portmap_knows: Sequence[str] | None) -> dict[str, object]:
+    """Return the keys that say which versions all plugins of the list know."""
+    if portmap_knows is None:
+        return {"cniVersion": CNI_VERSION, "cniVersions": CNI_VERSIONS}
+    common = [version for version in CNI_VERSIONS if version in portmap_knows]
+    if not common:
+        older = [version for version in VERSIONS if version in portmap_knows]
+        return {"cniVersion": older[-1] if older else CNI_VERSION}
+    return {"cniVersion": CNI_VERSION if CNI_VERSION in common else common[0], "cniVersions": common}
+
+
+def install(places: Places, *, hairpin: bool, portmap_knows: Sequence[str] | None) -> bool:
     """Install what is not there in this very form; say whether the configuration in place is our own."""
     content = read_file(places.source)
     if content is None:
@@ -60,7 +78,7 @@ def install(places: Places, *, hairpin: bool) -> bool:
     before = read_file(path)
     if before is not None and not _is_ours(before):
         return False
-    wanted = conflist(hairpin=hairpin, has_portmap=(places.binaries / PORTMAP).exists())
+    wanted = conflist(hairpin=hairpin, portmap_knows=portmap_knows)
     _ensure(path, wanted.encode(), READABLE)
     return True
 

@@ -5,7 +5,13 @@ import pytest
 
 from weave.errors import EnvironmentFailure
 from weave.kube import installing
-from weave.kube.installing import CONFLIST, PLUGINS, SEAL, Places, install, withdraw
+from weave.kube.installing import CONFLIST, PLUGINS, SEAL, Places, withdraw
+
+ALL = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+
+
+def install(places, *, hairpin, portmap_knows=None):
+    return installing.install(places, hairpin=hairpin, portmap_knows=portmap_knows)
 
 
 @pytest.fixture
@@ -36,11 +42,23 @@ def test_plugins_and_configuration_are_put_in_place(places):
 
 
 def test_portmap_is_chained_where_it_is_installed(places):
-    places.binaries.mkdir()
-    (places.binaries / "portmap").touch()
-    install(places, hairpin=True)
+    install(places, hairpin=True, portmap_knows=ALL)
     assert configured(places)["plugins"][1] == {
         "type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
+
+
+@pytest.mark.parametrize(("knows", "version", "offered"), [
+    (ALL, "1.0.0", ["0.4.0", "1.0.0", "1.1.0"]),
+    (ALL[:-1], "1.0.0", ["0.4.0", "1.0.0"]),  # Debian 12
+    (ALL[:-2], "0.4.0", ["0.4.0"]),
+    (("1.1.0",), "1.1.0", ["1.1.0"]),
+    (ALL[:-3], "0.3.1", None),
+    ((), "1.0.0", None),  # it could not be asked
+])
+def test_only_versions_that_portmap_knows_are_offered(places, knows, version, offered):
+    install(places, hairpin=True, portmap_knows=knows)
+    document = configured(places)
+    assert (document["cniVersion"], document.get("cniVersions")) == (version, offered)
 
 
 def test_running_program_is_replaced_and_not_written_into(places):
