@@ -84,15 +84,19 @@ def labels_of(call: Call) -> dict[str, str]:
     return {**call.conf.labels, **pod}
 
 
-def names_of(call: Call, host: Host) -> tuple[str, ...]:
-    """Return the names to register."""
-    names = list(call.conf.aliases)
-    pod, namespace = call.args.get("K8S_POD_NAME"), call.args.get("K8S_POD_NAMESPACE")
-    if names and not host.domain:
+def aliases_of(call: Call, host: Host) -> tuple[str, ...]:
+    """Return the names that somebody asked for."""
+    if call.conf.aliases and not host.domain:
         raise invalid("names are asked for (aliases), but this router answers none (--no-dns)")
-    if call.conf.pod_names and pod and host.domain:
-        names.append(f"{pod}.{namespace}" if namespace else pod)
-    return tuple(_qualified(name, host.domain) for name in names)
+    return tuple(_qualified(name, host.domain) for name in call.conf.aliases)
+
+
+def pod_name_of(call: Call, host: Host) -> str | None:
+    """Return the name that a pod has by being one; nobody chose it for DNS, which may not be able to hold it."""
+    pod, namespace = call.args.get("K8S_POD_NAME"), call.args.get("K8S_POD_NAMESPACE")
+    if not call.conf.pod_names or not pod or not host.domain:
+        return None
+    return _qualified(f"{pod}.{namespace}" if namespace else pod, host.domain)
 
 
 def _qualified(name: str, domain: str) -> str:

@@ -4,6 +4,7 @@ Addresses come from our allocator, or from the IPAM plugin that the configuratio
 container and interface, so that a container may have several; the network's name is kept with it for GC.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -19,7 +20,9 @@ from weave.cni.plan import Host
 from weave.cni.reading import invalid
 from weave.cni.request import Call, Verb
 from weave.cni.result import NO_DNS, Address, Dns, Interface, Result, Route
-from weave.errors import WeaveError
+from weave.dns.labels import registered_name
+from weave.errors import LocalError, WeaveError
+from weave.logs import fields
 from weave.net import Datapath, Limit
 from weave.router.addressing import Addressing
 from weave.router.comparison import differences
@@ -28,6 +31,8 @@ from weave.router.delegation import delegate
 from weave.router.exposure import Exposure
 from weave.router.readiness import Readiness
 from weave.router.undoing import undoing
+
+log = logging.getLogger("weave.cni")
 
 BITS = 8
 
@@ -149,7 +154,7 @@ class NetPlugin:
         pairs = tuple((route.destination, route.gateway) for route in routes)
         return AttachSpec(
             container=call.container, netns=Path(call.netns), interface=call.interface, wishes=tuple(wishes),
-            fqdns=plan.names_of(call, self._host), mac=plan.mac_of(call), mtu=conf.mtu, hairpin=conf.hairpin,
+            fqdns=names_of(call, self._host), mac=plan.mac_of(call), mtu=conf.mtu, hairpin=conf.hairpin,
             routes=pairs if asked else (), optional_routes=() if asked else pairs, multicast_route=False,
             labels=plan.labels_of(call), network=conf.name, must_be_new=True)
 
@@ -196,6 +201,19 @@ def raise_together(failures: Sequence[str]) -> None:
     """Raise one error for all that failed."""
     if failures:
         raise CniError(Code.IO_FAILURE, f"{len(failures)} attachments could not be removed: {'; '.join(failures)}")
+
+
+def names_of(call: Call, host: Host) -> tuple[str, ...]:
+    """Return the names to register; a pod whose own name is none for DNS gets its network without it."""
+    names, pod = plan.aliases_of(call, host), plan.pod_name_of(call, host)
+    if pod is None:
+        return names
+    try:
+        registered_name(pod, host.domain)
+    except LocalError as exc:
+        log.info("a pod has no name in DNS", extra=fields(container=call.container, reason=exc))
+        return names
+    return (*names, pod)
 
 
 def _check_namespace(call: Call) -> None:

@@ -7,7 +7,7 @@ a result says is written and read again in the newest version without loss.
 import json
 
 from weave.cni.errors import CniError
-from weave.cni.plan import Host, labels_of, names_of, routes_of, wishes_of
+from weave.cni.plan import Host, aliases_of, labels_of, pod_name_of, routes_of, wishes_of
 from weave.cni.reading import Fields
 from weave.cni.request import MAX_VARIABLES, decode_request, encode_request, is_interface_name, read_call
 from weave.cni.result import read_result, result_value
@@ -31,7 +31,8 @@ def target(data: bytes) -> None:
             written = json.loads(json.dumps(result_value(call.conf.previous, "1.1.0")))
             assert read_result(Fields(written)) == call.conf.previous
         labels_of(call)
-        names_of(call, HOST)
+        aliases_of(call, HOST)
+        pod_name_of(call, HOST)
         routes_of(call.conf, {}, call.conf.previous)
         wishes_of(call, HOST)
     except CniError:

@@ -78,10 +78,12 @@ def test_names_are_qualified_once() -> None:
     aliases = ["web", "web.weave.local", "web.weave.local.", "other.example.", "a.b"]
     made = call({"runtimeConfig": {"aliases": aliases}, "podNames": True},
                 CNI_ARGS="K8S_POD_NAME=p;K8S_POD_NAMESPACE=n")
-    assert plan.names_of(made, HOST) == ("web.weave.local.", "web.weave.local.", "web.weave.local.", "other.example.",
-                                         "a.b.weave.local.", "p.n.weave.local.")
+    assert plan.aliases_of(made, HOST) == ("web.weave.local.", "web.weave.local.", "web.weave.local.", "other.example.",
+                                           "a.b.weave.local.")
+    assert plan.pod_name_of(made, HOST) == "p.n.weave.local."
     with pytest.raises(CniError, match="no-dns"):
-        plan.names_of(made, NONE)
+        plan.aliases_of(made, NONE)
+    assert plan.pod_name_of(made, NONE) is None
 
 
 def test_labels_are_those_of_the_configuration_and_of_the_pod() -> None:
@@ -93,7 +95,7 @@ def test_labels_are_those_of_the_configuration_and_of_the_pod() -> None:
 def test_a_container_of_podman_is_no_pod_but_has_a_name() -> None:
     made = call({"podNames": True}, CNI_ARGS="K8S_POD_NAME=web;K8S_POD_NAMESPACE=")
     assert plan.labels_of(made) == {}
-    assert plan.names_of(made, HOST) == ("web.weave.local.",)
+    assert plan.pod_name_of(made, HOST) == "web.weave.local."
 
 
 def test_a_configuration_for_another_bridge_is_refused() -> None:
