@@ -72,6 +72,8 @@ class Settings:
     """Container traffic is sealed by the sleeve also where VXLAN would do."""
     sleeve_apart: bool
     """Somebody else runs the sleeve of this host."""
+    expects_npc: bool
+    """No container is added by CNI while the policy controller's table is missing."""
     state_dir: Path
     socket: Path
     metrics: tuple[str, int] | None
@@ -159,6 +161,8 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
         help="send container traffic through the encrypted sleeve also where VXLAN would do")
     add("--sleeve-apart", action="store_true",
         help="start no sleeve: `weave-sleeve` runs it on this host, and it does not end with the router's container")
+    add("--expect-npc", action="store_true",
+        help="add no container by CNI before `weave-npc` has its rules in the kernel")
     add("--no-multicast-route", action="store_true", help="do not send containers' multicast over this network")
     add("--no-masq-local", action="store_true",
         help="let containers of this host see the addresses of clients outside the network")
@@ -205,6 +209,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         keep_sources=given.no_masq_local,
         sleeve_alone=given.no_vxlan,
         sleeve_apart=given.sleeve_apart,
+        expects_npc=given.expect_npc,
         state_dir=Path(given.state_dir or environ.get("WEAVE_STATE_DIR") or DEFAULT_STATE_DIR),
         socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
         metrics=_metrics_address(given.metrics_addr),

@@ -43,9 +43,10 @@ def _become_router(options: Options) -> None:
 
 
 def _close_to_new_pods(options: Options) -> None:
-    """After a boot, let no pod start before the policy controller is there: the agent installs the plugin then.
+    """After a boot, have no pod sent here before the policy controller is there: the agent installs the plugin then.
 
-    Where the controller's table stands in the kernel, new pods are closed by it, and the plugin may stay.
+    Where the controller's table stands in the kernel, new pods are closed by it, and the plugin may stay. A
+    configuration that is not ours stays too: then it is the router that adds no pod (`--expect-npc`).
     """
     from weave.kube.installing import Places, policy_stands, withdraw
 

@@ -65,7 +65,8 @@ class Options:
     def router_words(self, seed: Sequence[str]) -> list[str]:
         """Return the words for the router's own command line."""
         return ["--nickname", self.node, "--ipalloc-range", self.range, "--ipalloc-init", f"seed={','.join(seed)}",
-                "--state-dir", str(self.state_dir), "--socket", str(self.socket), *self.extra]
+                "--state-dir", str(self.state_dir), "--socket", str(self.socket),
+                *(["--expect-npc"] if self.expects_npc else []), *self.extra]
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -54,6 +54,7 @@ class NetPlugin:
         conf = call.conf
         plan.check_bridge(conf, self._host)
         _check_namespace(call)
+        self._readiness.check_policy(Code.TRY_AGAIN)
         await self._containers.refuse_living(call.container, call.interface)
         async with undoing() as undo:
             given = await self._delegated(call, undo)
@@ -117,6 +118,7 @@ class NetPlugin:
     async def status(self, call: Call) -> None:
         """Say whether ADD could be served now."""
         plan.check_bridge(call.conf, self._host)
+        self._readiness.check_policy(Code.UNAVAILABLE)
         await self._readiness.check(allocates=call.conf.ipam.is_ours)
         if not call.conf.ipam.is_ours:
             await delegate(call, Verb.STATUS, call.conf.ipam.type)

@@ -48,6 +48,7 @@ from weave.net import (
     sleeve_psk,
     wipe_links,
 )
+from weave.net.admission import is_guarded
 from weave.router import endpoints, multicast, naming, spool
 from weave.router.addressing import Addressing
 from weave.router.admission import Admission
@@ -237,7 +238,8 @@ class Parts:
         settings = self._settings
         host = Host(bridge=settings.bridge, ranges=ranges, default_subnets=settings.default_subnets,
                     domain=settings.dns_domain if settings.dns else "")
-        readiness = Readiness(self.addressing, lambda: self.fabric.failure)
+        readiness = Readiness(self.addressing, lambda: self.fabric.failure,
+                              lambda: not settings.expects_npc or is_guarded())
         return CniServer(plugins={
             "weave-net": NetPlugin(host=host, datapath=self.datapath, addressing=self.addressing,
                                    exposure=self.exposure, containers=self.containers, readiness=readiness),

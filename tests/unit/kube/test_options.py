@@ -24,6 +24,12 @@ def test_router_gets_what_the_environment_says():
     assert settings.first_division.names == ("7a:00:00:00:00:01",)
 
 
+@pytest.mark.parametrize(("value", "expects"), [("", True), ("1", True), ("0", False)])
+def test_router_adds_no_pod_without_the_policy_controller_that_is_expected(value, expects):
+    words = parse_options(["router"], {**NODE, "EXPECT_NPC": value}).router_words(["7a:00:00:00:00:01"])
+    assert parse_settings(words, {}).expects_npc is expects
+
+
 @pytest.mark.parametrize(("words", "environ"), [
     (["router"], {}),
     (["agent", "--mtu", "1400"], NODE),

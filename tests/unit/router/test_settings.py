@@ -21,6 +21,7 @@ def test_defaults_are_those_of_weave():
     assert settings.default_subnets == settings.ranges
     assert settings.dns_domain == "weave.local."
     assert settings.passwords == ()
+    assert not settings.expects_npc
     assert settings.metrics == ("127.0.0.1", 6782)
 
 
