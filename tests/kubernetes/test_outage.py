@@ -45,7 +45,7 @@ def standing_alone(cluster: Cluster) -> dict[str, Any]:
     [daemons] = cluster.objects("daemonset", "weave-net", "-n", "kube-system")
     [options] = cluster.objects("configmap", "weave-net-options", "-n", "kube-system")
     spec = daemons["spec"]["template"]["spec"]
-    told = {**options["data"], "NODE_NAME": NODE, "POD_NAMESPACE": "kube-system",
+    told = {**options.get("data", {}), "NODE_NAME": NODE, "POD_NAMESPACE": "kube-system",
             "KUBERNETES_SERVICE_HOST": f"{SUBNET}.1", "KUBERNETES_SERVICE_PORT": "6443"}
     for container in spec["containers"]:
         container.pop("envFrom")

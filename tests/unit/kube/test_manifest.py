@@ -46,8 +46,13 @@ def test_rights_are_those_that_are_used(objects):
                       ("", "configmaps", "create"): ()}
 
 
-def test_options_are_understood(objects):
-    options = parse_options(["router"], {**objects["ConfigMap", "weave-net-options"]["data"], "NODE_NAME": "n1"})
+def test_options_that_an_operator_put_in_survive_another_apply(objects):
+    data = objects["ConfigMap", "weave-net-options"]["data"]
+    assert data == {}, "kubectl apply resets what a manifest says, and all of them where it comes to say nothing"
+
+
+def test_router_starts_without_a_single_option():
+    options = parse_options(["router"], {"NODE_NAME": "n1"})
     assert parse_settings(options.router_words(["7a:00:00:00:00:01"]), {}).nickname == "n1"
 
 
