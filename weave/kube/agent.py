@@ -101,22 +101,24 @@ class Agent:
     # --- the router ----------------------------------------------------------------------------------------------
 
     async def _keep_router(self) -> None:
-        """Bring a router that gets ready into service, and take it out when it is not."""
+        """Bring a router that gets ready into service, and take it out when it is not.
+
+        It is told the others as soon as it answers: that pods cannot start here yet keeps it from no part in the mesh.
+        """
         while True:
             changed = self._cluster.changed
             if await self._door.is_ready():
-                await self._try("router", self._serve)
-            elif self._ready_since is not None:
-                self._out_of_service()
+                if self._cluster.is_synced:
+                    await self._try("targets", self._tell_targets)
+                if self._ready_since is None:
+                    await self._try("router", self._enter_service)
+            else:
+                self._told = None
+                if self._ready_since is not None:
+                    self._out_of_service()
             in_service = self._ready_since is not None
             with trio.move_on_after(limits.POLL_ROUTER_READY_S if in_service else limits.POLL_ROUTER_S):
                 await changed.wait()
-
-    async def _serve(self) -> None:
-        if self._ready_since is None:
-            await self._enter_service()
-        if self._cluster.is_synced and self._ready_since is not None:
-            await self._tell_targets()
 
     async def _enter_service(self) -> None:
         await self._door.expose()
@@ -128,7 +130,6 @@ class Agent:
         await trio.to_thread.run_sync(self._install, portmap_knows)
         self._ready_since = trio.current_time()
         self._condition_on = None
-        self._told = None
         log.info("the router serves this node", extra=fields(node=self._options.node))
 
     def _install(self, portmap_knows: Sequence[str] | None) -> None:

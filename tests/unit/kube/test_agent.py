@@ -116,6 +116,7 @@ def test_no_pod_starts_before_the_rules_of_the_policy_controller_stand(scene):
     async def play():
         async with scene.playing(policy_stands=False):
             await until(lambda: scene.control.masquerade is True)
+            await until(lambda: scene.control.targets == ["192.0.2.2"])  # it is a part of the mesh all the same
             assert not scene.conflist.exists()
             scene.policy_stands = True
             await until(scene.ready.exists)
@@ -131,8 +132,9 @@ def test_router_that_is_not_ready_any_more_is_told_and_the_plugin_stays(scene):
             scene.control.ready = False
             await until(lambda: not scene.ready.exists())
             assert scene.conflist.exists()
+            scene.control.targets = []  # one that was started anew knows nobody
             scene.control.ready = True
-            await until(scene.ready.exists)
+            await until(lambda: scene.ready.exists() and scene.control.targets == ["192.0.2.2"])
 
     run(play)
 
