@@ -66,6 +66,11 @@ def test_only_what_touches_the_kernel_has_rights_on_it(pod):
         assert contexts[name]["allowPrivilegeEscalation"] is False
 
 
+def test_router_sees_the_processes_by_which_runtimes_name_namespaces(pod):
+    assert pod["hostPID"] is True
+    assert "shareProcessNamespace" not in pod
+
+
 def test_pods_of_every_node_survive_pressure_and_taints(pod):
     assert pod["tolerations"] == [{"operator": "Exists"}]
     assert pod["priorityClassName"] == "system-node-critical"
