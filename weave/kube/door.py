@@ -48,6 +48,11 @@ class Door(_Socket):
         report = await trio.to_thread.run_sync(self._client.report, abandon_on_cancel=True)
         return report["Router"]["Name"], report["Router"]["UID"]
 
+    async def reachable(self) -> frozenset[str]:
+        """Return the peers that the router reaches."""
+        report = await trio.to_thread.run_sync(self._client.report, abandon_on_cancel=True)
+        return frozenset(peer["Name"] for peer in report["Router"]["Peers"] if peer["Reachable"])
+
     async def connect(self, targets: Sequence[str]) -> None:
         """Make these the router's only targets."""
         await self._call("POST", "connect", body={"peer": list(targets), "replace": True})

@@ -65,7 +65,7 @@ CLAIM_VALID_S = 20.0
 SETTLE_S = 30.0
 """A router that just started does not know yet who owned what; it takes nobody's space before."""
 REFUSED_RETRY_S = 60.0
-"""A peer whose node is gone, but which is reachable, is asked again after this long."""
+"""A peer that is reachable, though it was claimed as one that is not, is asked for again after this long."""
 CLAIM_JITTER_S = 3.0
 """Agents that see a node go do not all claim it in the same instant."""
 EVENT_BURST = 10

@@ -1,7 +1,7 @@
 """Carry out what the `Reclaimer` decides: the record, the API server's word that a node is gone, our router."""
 
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from secrets import token_hex
 from typing import assert_never
 
@@ -41,6 +41,7 @@ class ReclaimService:
         self._nodes = nodes
         self._remember = remember
         self._reclaimer = Reclaimer(note.peer, note.birth)
+        self._left_alone: frozenset[str] = frozenset()
 
     async def work(self) -> None:
         """Read the record and do what is next."""
@@ -51,7 +52,9 @@ class ReclaimService:
                 await self._restore(held)
                 return
             self._check(held.record)
-            step = self._reclaimer.step(held.record, self._nodes() | {self._node}, trio.current_time())
+            nodes = self._nodes() | {self._node}
+            reachable = await self._still_reachable(self._reclaimer.deleted(held.record, nodes))
+            step = self._reclaimer.step(held.record, nodes, reachable, trio.current_time())
         match step:
             case Claim(peer, gone_node):
                 await self._claim(held, peer, gone_node)
@@ -65,6 +68,15 @@ class ReclaimService:
                 return
             case _:
                 assert_never(step)
+
+    async def _still_reachable(self, deleted: Mapping[str, str]) -> frozenset[str]:
+        """Return those of the peers that our router reaches; say so once of each."""
+        found = frozenset(deleted) & await self._door.reachable() if deleted else frozenset()
+        for peer in sorted(found - self._left_alone):
+            log.info("a node was deleted, but is reachable; it keeps its addresses until it is not", extra=fields(
+                peer=peer, node=deleted[peer]))
+        self._left_alone = found
+        return found
 
     def _check(self, record: Record) -> None:
         if record.seed != self.note.seed:

@@ -4,6 +4,9 @@
     2. take     our router takes over the ring's blocks of that peer    (repeating it finds nothing more)
     3. finish   the record forgets the peer                             (compare-and-swap)
 
+A node that was deleted and still runs keeps what it has until our router does not reach its peer any more: a claim puts
+the peer out, and whoever still uses it would lose their network. It is looked at again each time.
+
 A claim is a lease. Who crashes after 1 or 2 finds its claim when it returns and claims again; where it does not move,
 another claims after `LEASE_S`. A claim is acted on within `CLAIM_VALID_S` only, so that two never act on one at once.
 """
@@ -63,8 +66,13 @@ class Reclaimer:
     _seen: dict[str, tuple[Leaving, float]] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
 
-    def step(self, record: Record, nodes: Set[str], now: float) -> Step:
-        """Return what to do next."""
+    def deleted(self, record: Record, nodes: Set[str]) -> dict[str, str]:
+        """Return the members, other than us, whose nodes are gone, with their nodes."""
+        return {peer: member.node for peer, member in sorted(record.members.items())
+                if member.node not in nodes and peer != self.me}
+
+    def step(self, record: Record, nodes: Set[str], reachable: Set[str], now: float) -> Step:
+        """Return what to do next; `reachable` has those of the `deleted` that our router reaches."""
         if self.me not in record.members:
             is_removed = record.birth == self.birth or self.me in record.leaving
             return Outcast() if is_removed else Rejoin()
@@ -77,9 +85,9 @@ class Reclaimer:
                 return TakeOver(peer)
             if self._is_free(record, peer, leaving, now):
                 return Claim(peer, "")
-        for peer, member in sorted(record.members.items()):
-            if member.node not in nodes and peer != self.me:
-                return Claim(peer, member.node)
+        for peer, node in self.deleted(record, nodes).items():
+            if peer not in reachable:
+                return Claim(peer, node)
         return Rest(min([now + limits.POLL_RECORD_S, *(since + limits.LEASE_S for _, since in self._seen.values()
                                                        if since + limits.LEASE_S > now)]))
 

@@ -52,6 +52,11 @@ class Scene:
              "--npc-socket", str(path / "npc.sock"), "--cni-source", str(source), "--cni-bin", str(path / "bin"),
              "--cni-conf", str(path / "net.d")], {"NODE_NAME": "n1"})
 
+    def lose(self, peer):
+        """Have the router reach a peer no more."""
+        for each in self.control.the_report["Router"]["Peers"]:
+            each["Reachable"] &= each["Name"] != peer
+
     @asynccontextmanager
     async def playing(self, *, policy_stands=True):
         self.policy_stands = policy_stands
@@ -139,7 +144,8 @@ def test_router_that_is_not_ready_any_more_is_told_and_the_plugin_stays(scene):
     run(play)
 
 
-def test_deleted_node_is_reclaimed_and_forgotten(scene):
+def test_deleted_node_is_reclaimed_and_forgotten_once_it_is_gone(scene, caplog):
+    caplog.set_level("INFO")
     taken = []
 
     async def take_over(peer):
@@ -152,6 +158,9 @@ def test_deleted_node_is_reclaimed_and_forgotten(scene):
         async with scene.playing():
             await until(scene.ready.exists)
             scene.cluster.delete_node("n2")
+            await until(lambda: "is reachable" in caplog.text)
+            assert YOU in scene.cluster.record["members"]
+            scene.lose(YOU)
             await until(lambda: scene.cluster.record["leaving"] == {} and len(scene.cluster.record["members"]) == 1)
             assert taken == [(YOU, ME)]
 

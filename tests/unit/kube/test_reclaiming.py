@@ -8,6 +8,8 @@ from weave.kube import limits
 from weave.kube.membership import admit, claim, finish, found, seal
 from weave.kube.reclaiming import Claim, Outcast, Reclaimer, Rejoin, Rest, TakeOver
 
+NOBODY = frozenset()
+
 
 def cluster(*peers):
     record = found("b", "10.32.0.0/12")
@@ -18,60 +20,69 @@ def cluster(*peers):
 
 def test_gone_node_is_claimed_then_taken_then_forgotten():
     record, agent = cluster("a", "b"), Reclaimer("a", "b")
-    assert agent.step(record, {"na", "nb"}, 0.0) == Rest(limits.POLL_RECORD_S)
-    assert agent.step(record, {"na"}, 1.0) == Claim("b", "nb")
+    assert agent.step(record, {"na", "nb"}, NOBODY, 0.0) == Rest(limits.POLL_RECORD_S)
+    assert agent.step(record, {"na"}, NOBODY, 1.0) == Claim("b", "nb")
     record = claim(record, "b", "a")
     agent.claimed("b", 1.0)
-    assert agent.step(record, {"na"}, 2.0) == TakeOver("b")
-    assert isinstance(agent.step(finish(record, "b"), {"na"}, 3.0), Rest)
+    assert agent.step(record, {"na"}, NOBODY, 2.0) == TakeOver("b")
+    assert isinstance(agent.step(finish(record, "b"), {"na"}, NOBODY, 3.0), Rest)
+
+
+def test_deleted_node_that_still_runs_is_left_alone_until_it_is_gone():
+    record, agent, other = cluster("a", "b", "c"), Reclaimer("a", "b"), Reclaimer("b", "b")
+    assert agent.deleted(record, {"na", "nc"}) == {"b": "nb"}
+    assert isinstance(agent.step(record, {"na", "nc"}, {"b"}, 0.0), Rest)
+    assert isinstance(other.step(record, {"na", "nb", "nc"}, NOBODY, 1.0), Rest)  # it is no outcast
+    assert agent.step(record, {"na"}, {"b"}, 2.0) == Claim("c", "nc")  # and others do not wait for it
+    assert agent.step(record, {"na", "nc"}, NOBODY, 60.0) == Claim("b", "nb")
 
 
 def test_claim_of_another_is_left_alone_until_it_does_not_move():
     record, agent = claim(cluster("a", "b", "c"), "c", "b"), Reclaimer("a", "b")
     nodes = {"na", "nb"}
-    assert isinstance(agent.step(record, nodes, 0.0), Rest)
-    assert isinstance(agent.step(record, nodes, limits.LEASE_S - 1), Rest)
+    assert isinstance(agent.step(record, nodes, NOBODY, 0.0), Rest)
+    assert isinstance(agent.step(record, nodes, NOBODY, limits.LEASE_S - 1), Rest)
     moved = claim(record, "c", "b")
-    assert isinstance(agent.step(moved, nodes, limits.LEASE_S), Rest)
-    assert agent.step(moved, nodes, 2 * limits.LEASE_S) == Claim("c", "")
+    assert isinstance(agent.step(moved, nodes, NOBODY, limits.LEASE_S), Rest)
+    assert agent.step(moved, nodes, NOBODY, 2 * limits.LEASE_S) == Claim("c", "")
 
 
 def test_claim_of_one_that_is_gone_itself_is_taken_at_once():
     record = claim(claim(cluster("a", "b", "c"), "c", "b"), "b", "a")
     agent = Reclaimer("a", "b")
     agent.claimed("b", 0.0)
-    assert agent.step(finish(record, "b"), {"na"}, 1.0) == Claim("c", "")
+    assert agent.step(finish(record, "b"), {"na"}, NOBODY, 1.0) == Claim("c", "")
 
 
 def test_agent_that_restarted_claims_anew_before_it_acts():
     record = claim(cluster("a", "b"), "b", "a")
-    assert Reclaimer("a", "b").step(record, {"na"}, 0.0) == Claim("b", "")
+    assert Reclaimer("a", "b").step(record, {"na"}, NOBODY, 0.0) == Claim("b", "")
 
 
 def test_claim_is_not_acted_on_late():
     record, agent = claim(cluster("a", "b"), "b", "a"), Reclaimer("a", "b")
     agent.claimed("b", 0.0)
-    assert agent.step(record, {"na"}, limits.CLAIM_VALID_S) == Claim("b", "")
+    assert agent.step(record, {"na"}, NOBODY, limits.CLAIM_VALID_S) == Claim("b", "")
 
 
 def test_peer_that_is_reachable_is_tried_again_later():
     record, agent = claim(cluster("a", "b"), "b", "a"), Reclaimer("a", "b")
     agent.claimed("b", 0.0)
-    assert agent.step(record, {"na"}, 1.0) == TakeOver("b")
+    assert agent.step(record, {"na"}, NOBODY, 1.0) == TakeOver("b")
     agent.refused("b", 1.0)
-    assert isinstance(agent.step(record, {"na"}, 2.0), Rest)
-    assert agent.step(record, {"na"}, 2.0 + limits.REFUSED_RETRY_S) == Claim("b", "")
+    assert isinstance(agent.step(record, {"na"}, NOBODY, 2.0), Rest)
+    assert agent.step(record, {"na"}, NOBODY, 2.0 + limits.REFUSED_RETRY_S) == Claim("b", "")
 
 
 def test_agent_never_claims_itself_and_knows_when_it_was_removed():
     record, agent = cluster("a", "b"), Reclaimer("a", "b")
-    assert isinstance(agent.step(record, {"nb"}, 0.0), Rest)
-    assert agent.step(claim(record, "a", "b"), {"nb"}, 0.0) == Outcast()
+    assert isinstance(agent.step(record, {"nb"}, NOBODY, 0.0), Rest)
+    assert agent.step(claim(record, "a", "b"), {"nb"}, NOBODY, 0.0) == Outcast()
 
 
 def test_agent_enters_a_record_that_was_begun_anew_without_it():
     anew = admit(found("other", "10.32.0.0/12", ("a", "b")), "b", "nb")
-    assert Reclaimer("a", "b").step(anew, {"na", "nb"}, 0.0) == Rejoin()
+    assert Reclaimer("a", "b").step(anew, {"na", "nb"}, NOBODY, 0.0) == Rejoin()
 
 
 class Simulation:
@@ -89,9 +100,15 @@ class Simulation:
         self.acting = {}
         self.busy = set()
         self.stopped_until = dict.fromkeys(self.peers, 0.0)
+        self.ends = {}
 
     def delete(self, peer):
+        """Delete a node, whose machine may run on for a while."""
         self.nodes.discard(f"n{peer}")
+        self.ends[peer] = self.now + self.rng.choice([0.0, 10.0, 200.0])
+
+    def end(self, peer):
+        del self.ends[peer]
         self.alive.discard(peer)
         self.plans.pop(peer, None)
         self.acting.pop(peer, None)
@@ -109,7 +126,7 @@ class Simulation:
             self.write(finish(self.record, plan), self.version)
             return
         record, version, asked = self.record, self.version, self.now
-        step = agent.step(record, self.nodes, asked)
+        step = agent.step(record, self.nodes, self.alive, asked)
         if self.rng.random() < 0.1:
             self.now += self.rng.uniform(0, 5)  # others act meanwhile
             others = sorted(self.alive - self.busy)
@@ -118,6 +135,8 @@ class Simulation:
                 self.turn(other)
                 self.busy.discard(other)
         match step:
+            case Outcast():
+                raise AssertionError(f"{me} still runs, and was put out")
             case Claim(peer, _) if self.write(claim(record, peer, me), version):
                 agent.claimed(peer, asked)
             case TakeOver(peer) if me in self.alive:
@@ -139,6 +158,8 @@ class Simulation:
     def run(self, until, crashes):
         while self.now < until:
             self.now += self.rng.uniform(0.1, 3.0)
+            for peer in [peer for peer, at in self.ends.items() if at <= self.now]:
+                self.end(peer)
             ready = [peer for peer in sorted(self.alive) if self.stopped_until[peer] <= self.now]
             if not ready:
                 continue
