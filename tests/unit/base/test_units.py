@@ -22,6 +22,12 @@ def test_the_router_of_a_unit_uses_the_usual_places() -> None:
     assert settings == parse_settings([], {})
 
 
+def test_the_sleeve_that_the_router_starts_may_go_first() -> None:
+    text = (UNITS / "weave.service").read_text().replace("\\\n", "")
+    [line] = [line for line in text.splitlines() if line.startswith("CapabilityBoundingSet=")]
+    assert "CAP_SYS_NICE" in line.split(), "without it a priority above 0 is refused, and the sleeve goes on without"
+
+
 def test_the_environment_file_holds_what_the_units_put_in() -> None:
     given = {line.partition("=")[0] for line in (UNITS / "weave.env").read_text().splitlines() if "=" in line}
     used = {word[1:] for unit in UNITS.glob("*.service")
