@@ -47,8 +47,11 @@ def standing_alone(cluster: Cluster) -> dict[str, Any]:
     spec = daemons["spec"]["template"]["spec"]
     told = {**options.get("data", {}), "NODE_NAME": NODE, "POD_NAMESPACE": "kube-system",
             "KUBERNETES_SERVICE_HOST": f"{SUBNET}.1", "KUBERNETES_SERVICE_PORT": "6443"}
+    secrets = {volume["name"] for volume in spec["volumes"] if "secret" in volume}
+    spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] not in secrets]
     for container in spec["containers"]:
         container.pop("envFrom")
+        container["volumeMounts"] = [each for each in container["volumeMounts"] if each["name"] not in secrets]
         container["env"] = [{"name": name, "value": value} for name, value in told.items()]
         container["volumeMounts"].append({"name": "account", "readOnly": True,
                                           "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"})

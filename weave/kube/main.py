@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from weave import __version__, logs, process
+from weave.kube.files import read_file
 from weave.kube.options import Options, parse_options
 
 USER_AGENT = f"weave-kube/{__version__}"
@@ -38,8 +39,14 @@ def _become_router(options: Options) -> None:
     seed = trio.run(_place, options, strict_exception_groups=True)
     if seed:
         _close_to_new_pods(options)
-        words = [sys.executable, "-P", "-m", "weave.router", *options.router_words(seed)]
+        words = [sys.executable, "-P", "-m", "weave.router",
+                 *options.router_words(seed, accepts_another=has_second_password(options))]
         os.execv(sys.executable, words)  # noqa: S606 - our own program
+
+
+def has_second_password(options: Options) -> bool:
+    """Say whether there is a password to be accepted beside our own; most of the time there is none."""
+    return bool((read_file(options.accept_file) or b"").strip())
 
 
 def _close_to_new_pods(options: Options) -> None:

@@ -20,6 +20,7 @@ DEFAULT_SOCKET = "/run/weave/weave.sock"
 DEFAULT_NAMESPACE = "kube-system"
 DEFAULT_READY_FILE = "/run/weave/agent-ready"
 DEFAULT_NPC_SOCKET = "/run/weave/npc.sock"
+DEFAULT_ACCEPT_FILE = "/etc/weave/secret/accept"
 DEFAULT_CNI_SOURCE = "/opt/weave/cni/weave-net"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _OURS = ("--ipalloc-range", "--ipalloc-init", "--state-dir", "--socket", "--nickname", "--password", "--wipe")
@@ -41,6 +42,8 @@ class Options:
     ready_file: Path
     expects_npc: bool
     npc_socket: Path
+    accept_file: Path
+    """A password that is accepted beside our own, where there is such a file."""
     cni_source: Path
     cni_bin: Path
     cni_conf: Path
@@ -62,11 +65,12 @@ class Options:
                 kept.append(word)
         return tuple(kept)
 
-    def router_words(self, seed: Sequence[str]) -> list[str]:
+    def router_words(self, seed: Sequence[str], *, accepts_another: bool = False) -> list[str]:
         """Return the words for the router's own command line."""
         return ["--nickname", self.node, "--ipalloc-range", self.range, "--ipalloc-init", f"seed={','.join(seed)}",
                 "--state-dir", str(self.state_dir), "--socket", str(self.socket),
-                *(["--expect-npc"] if self.expects_npc else []), *self.extra]
+                *(["--expect-npc"] if self.expects_npc else []),
+                *(["--accept-password-file", str(self.accept_file)] if accepts_another else []), *self.extra]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,6 +92,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="there while pods can start (default: %(default)s)")
     add("--npc-socket", type=Path, default=Path(DEFAULT_NPC_SOCKET), metavar="PATH",
         help="where the policy controller answers (default: %(default)s)")
+    add("--accept-file", type=Path, default=Path(DEFAULT_ACCEPT_FILE), metavar="FILE",
+        help="a password that is accepted too, where the file is there and not empty (default: %(default)s)")
     add("--cni-source", type=Path, default=Path(DEFAULT_CNI_SOURCE), metavar="FILE",
         help="the plugin's executable (default: %(default)s)")
     add("--cni-bin", type=Path, default=Path("/opt/cni/bin"), metavar="DIR",
@@ -119,6 +125,7 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         socket=Path(given.socket or environ.get("WEAVE_SOCKET") or DEFAULT_SOCKET),
         ready_file=given.ready_file,
         expects_npc=is_on(environ, "EXPECT_NPC", default=True), npc_socket=given.npc_socket,
+        accept_file=given.accept_file,
         cni_source=given.cni_source, cni_bin=given.cni_bin, cni_conf=given.cni_conf,
         hairpin=is_on(environ, "HAIRPIN_MODE", default=True),
         log_level=level, log_format=given.log_format,

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from weave.kube.main import has_second_password
+from weave.kube.options import parse_options
+
 COMMAND = [sys.executable, "-P", "-c", "from weave.kube.main import main; main()"]
 DEADLINE_S = 60
 
@@ -28,6 +31,14 @@ def test_what_cannot_be_is_one_sentence(words, environ, sentence):
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("content", "is_there"), [(None, False), ("", False), ("\n", False), ("new", True)])
+def test_second_password_is_one_that_is_not_empty(tmp_path, content, is_there):
+    file = tmp_path / "accept"
+    if content is not None:
+        file.write_text(content)
+    assert has_second_password(parse_options(["router", "--accept-file", str(file)], {"NODE_NAME": "n1"})) is is_there
 
 
 @pytest.mark.parametrize("command", ["agent", "router"])

@@ -71,6 +71,17 @@ def test_router_sees_the_processes_by_which_runtimes_name_namespaces(pod):
     assert "shareProcessNamespace" not in pod
 
 
+def test_second_password_is_where_the_router_looks_and_may_be_missing(pod):
+    [volume] = [volume for volume in pod["volumes"] if "secret" in volume]
+    [router] = [each for each in pod["containers"] if each["name"] == "weave"]
+    [place] = [mount["mountPath"] for mount in router["volumeMounts"] if mount["name"] == volume["name"]]
+    [item] = volume["secret"]["items"]
+    assert volume["secret"]["optional"] is True
+    assert Path(place, item["path"]) == parse_options(["router"], {"NODE_NAME": "n1"}).accept_file
+    [ours] = [each["valueFrom"]["secretKeyRef"] for each in router["env"] if each["name"] == "WEAVE_PASSWORD"]
+    assert (ours["name"], ours["key"]) == (volume["secret"]["secretName"], "password")
+
+
 def test_pods_of_every_node_survive_pressure_and_taints(pod):
     assert pod["tolerations"] == [{"operator": "Exists"}]
     assert pod["priorityClassName"] == "system-node-critical"

@@ -24,6 +24,15 @@ def test_router_gets_what_the_environment_says():
     assert settings.first_division.names == ("7a:00:00:00:00:01",)
 
 
+def test_router_accepts_a_second_password_where_there_is_one(tmp_path):
+    (tmp_path / "accept").write_text("new")
+    options = parse_options(["router", "--accept-file", str(tmp_path / "accept")], NODE)
+    seed = ["7a:00:00:00:00:01"]
+    environ = {"WEAVE_PASSWORD": "old"}
+    assert parse_settings(options.router_words(seed, accepts_another=True), environ).passwords == ("old", "new")
+    assert parse_settings(options.router_words(seed), environ).passwords == ("old",)
+
+
 @pytest.mark.parametrize(("value", "expects"), [("", True), ("1", True), ("0", False)])
 def test_router_adds_no_pod_without_the_policy_controller_that_is_expected(value, expects):
     words = parse_options(["router"], {**NODE, "EXPECT_NPC": value}).router_words(["7a:00:00:00:00:01"])
