@@ -1,9 +1,10 @@
 """Files of manifests, YAML or JSON, taken apart into objects. Pure.
 
-A file may hold several documents and lists; objects of kinds that policy knows nothing of are left out. A few lines of
-YAML can mean a million values, by references and by merge keys: the former are bounded, the latter are refused. What is
-read can be told as JSON, for so it is told to whoever asks the controller: dates are texts, as kubectl has them, and
-what JSON has no word for is refused.
+A file may hold several documents and lists; objects of kinds that policy knows nothing of are left out, but not those
+whose kind or apiVersion looks mistyped: they are refused, and with them the file. A few lines of YAML can mean a
+million values, by references and by merge keys: the former are bounded, the latter are refused. What is read can be
+told as JSON, for so it is told to whoever asks the controller: dates are texts, as kubectl has them, and what JSON has
+no word for is refused.
 """
 
 import json
@@ -15,7 +16,7 @@ from weave.npc.manifest import is_known
 from weave.npc.manifest_fields import ManifestError, quoted, require_bounded
 from weave.npc.source import Identity, Object, identity_of
 
-SHOWN_CHARACTERS = 200
+SHOWN_CHARACTERS = 300
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # mypy cannot know which
@@ -41,13 +42,20 @@ def read_objects(octets: bytes, *, is_json: bool) -> dict[Identity, Object]:
                 if identity is None or not isinstance(value, dict):
                     raise ManifestError("it holds something without kind or metadata.name, or with a "
                                         "metadata.namespace that is no name; put numbers in quotes")
-                if is_known(value):
+                if _is_known(identity, value):
                     require_bounded(value, str(identity))
                     _require_json(value)
                     found[identity] = value
     except (ValueError, RecursionError, yaml.YAMLError) as exc:
         raise ManifestError(" ".join(str(exc).split())[:SHOWN_CHARACTERS]) from exc
     return found
+
+
+def _is_known(identity: Identity, value: Object) -> bool:
+    try:
+        return is_known(value)
+    except ManifestError as exc:
+        raise ManifestError(f"{quoted(identity.name)}: {exc}") from exc
 
 
 def _require_json(value: object) -> None:

@@ -51,16 +51,39 @@ def parse(manifest: object) -> Manifest:
     kind = text(read.get("kind"), "kind")
     reader = _READERS.get((version, kind))
     if reader is None:
-        raise ManifestError(f"policy knows nothing of objects of kind {quoted(kind)}, apiVersion {quoted(version)}")
+        raise ManifestError(_unknown(version, kind))
     return reader(read)
 
 
-def is_known(manifest: object) -> bool:
-    """Say whether an object is of a kind that `parse` reads, whatever its content."""
-    if not isinstance(manifest, Mapping):
-        return False
-    version, kind = manifest.get("apiVersion"), manifest.get("kind")
-    return isinstance(version, str) and isinstance(kind, str) and (version, kind) in _READERS
+def is_known(manifest: Fields) -> bool:
+    """Say whether an object is of a kind that `parse` reads, whatever its content.
+
+    Raise `ManifestError` where it cannot be told, and for an object that is called like one of those but is not written
+    so (`Networkpolicy`, an apiVersion of another time): left out, it would open what its author wants closed.
+    """
+    version, kind = text(manifest.get("apiVersion"), "apiVersion"), text(manifest.get("kind"), "kind")
+    if (version, kind) in _READERS:
+        return True
+    if _meant(kind):
+        raise ManifestError(_unknown(version, kind))
+    return False
+
+
+def _unknown(version: str, kind: str) -> str:
+    known = " or ".join(f"{name}, {of}" for of, name in _meant(kind))
+    return (f"policy knows nothing of objects of kind {quoted(kind)}, apiVersion {quoted(version)}"
+            f"{f'; write {known}' if known else ''}")
+
+
+def _meant(kind: str) -> Sequence[tuple[str, str]]:
+    """Return what somebody may have meant who wrote this kind."""
+    return [known for known in _READERS if _spoken(known[1]) == _spoken(kind)]
+
+
+def _spoken(kind: str) -> str:
+    """Return a kind as it sounds: its letters, in one case and without the s of a plural."""
+    letters = "".join(filter(str.isalnum, kind.casefold()))
+    return f"{letters[:-3]}y" if letters.endswith("ies") else letters.removesuffix("s")
 
 
 def parse_pod(manifest: object) -> Pod:

@@ -45,7 +45,7 @@ class _Figures(Collector):
         yield changes
         yield GaugeMetricFamily("weavenpc_ready", "1 while the kernel holds what the policies say.",
                                 value=controller.is_ready)
-        yield GaugeMetricFamily("weavenpc_problems", "Objects that are not understood in full.",
+        yield GaugeMetricFamily("weavenpc_problems", "Objects not understood in full, files not read.",
                                 value=sum(1 for _ in controller.holdings.problems()))
         yield GaugeMetricFamily("weavenpc_compile_seconds", "Time of the last compilation.",
                                 value=controller.times.compile_s)

@@ -57,6 +57,8 @@ class State:
 
     is_well: bool
     sentence: str
+    unread: Sequence[tuple[Identity, str]] = ()
+    """Files that cannot be read, and why; the sentence says so, too."""
 
 
 Change: TypeAlias = Upsert | Remove | Synced | State
@@ -130,7 +132,8 @@ class Holdings:
         return self._cluster
 
     def problems(self) -> Iterator[tuple[Identity, str]]:
-        """Yield what was not understood, object by object."""
+        """Yield what was not understood, object by object, and files that cannot be read."""
+        yield from self.state.unread
         for identity, value in self.values.items():
             if isinstance(value, NetworkPolicy | ClusterPolicy):
                 for problem in value.problems:

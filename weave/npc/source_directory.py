@@ -61,9 +61,11 @@ class DirectorySource:
             found = self._read_all()
         except EnvironmentFailure as exc:
             return self._say(State(is_well=False, sentence=str(exc)))
-        broken = [f"{path.name}: {file.problem}" for path, file in sorted(self._files.items()) if file.problem]
+        unread = tuple((Identity("file", "", str(path.relative_to(self.directory))), file.problem)
+                       for path, file in sorted(self._files.items()) if file.problem)
+        broken = "; ".join(f"{identity.name}: {problem}" for identity, problem in unread)
         if broken and not self._is_synced:
-            return self._say(State(is_well=False, sentence=f"no policy is enforced before {'; '.join(broken)}"))
+            return self._say(State(is_well=False, sentence=f"no policy is enforced before {broken}", unread=unread))
         changes: list[Change] = [Upsert(identity, value) for identity, value in found.items()
                                  if self._told.get(identity) != value]
         changes += [Remove(identity) for identity in self._told if identity not in found]
@@ -72,7 +74,7 @@ class DirectorySource:
             self._is_synced = True
             changes.append(Synced())
         well = State(is_well=True, sentence=f"{len(found)} objects in {len(self._files)} files of {self.directory}")
-        return changes + self._say(State(is_well=False, sentence="; ".join(broken)) if broken else well)
+        return changes + self._say(State(is_well=False, sentence=broken, unread=unread) if broken else well)
 
     def _say(self, state: State) -> list[Change]:
         if state == self._state:

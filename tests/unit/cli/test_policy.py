@@ -74,6 +74,15 @@ def test_file_that_is_none_is_refused_in_a_line(directory, text, why):
     assert why in run("table", "--policy-dir", directory, code=1)
 
 
+@pytest.mark.parametrize(("right", "wrong"), [
+    ("kind: NetworkPolicy", "kind: Networkpolicy"), ("networking.k8s.io/v1", "networking.k8s.io/v2"),
+    ("networking.k8s.io/v1", "extensions/v1beta1"), ("apiVersion: networking.k8s.io/v1", "")])
+def test_diff_refuses_a_policy_that_is_mistyped(directory, tmp_path, right, wrong):
+    change = tmp_path / "change.yaml"
+    change.write_text(SHUT.replace(right, wrong))
+    assert f"{change} cannot be understood: 'shut': " in run("diff", change, "--policy-dir", directory, code=1)
+
+
 def test_no_controller_says_what_to_do(tmp_path):
     assert "--policy-dir" in run("--npc-socket", tmp_path / "none.sock", "table", code=1)
 

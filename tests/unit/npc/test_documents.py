@@ -23,6 +23,28 @@ def test_objects_of_a_file(text, names):
     assert read(text) == names
 
 
+@pytest.mark.parametrize(("version", "kind"), [
+    ("networking.k8s.io/v1", "Networkpolicy"), ("networking.k8s.io/v1", "NetworkPolicies"),
+    ("networking.k8s.io/v1", "network-policy"), ("networking.k8s.io/v2", "NetworkPolicy"),
+    ("extensions/v1beta1", "NetworkPolicy"), ("Networking.k8s.io/v1", "NetworkPolicy"),
+    ("policy.networking.k8s.io/v1", "ClusterNetworkPolicy"), ("v1", "namespaces"), ("v2", "Pod"), ("v1", "NODE"),
+])
+def test_what_is_called_like_an_object_of_ours_but_not_written_so_is_refused(version, kind):
+    with pytest.raises(ManifestError, match=r"'shut': policy knows nothing of .*; write [A-Z]"):
+        read(f"{{apiVersion: {version}, kind: {kind}, metadata: {{name: shut}}}}")
+
+
+@pytest.mark.parametrize("version", ["", "apiVersion: null, ", "apiVersion: 1, "])
+def test_an_object_that_does_not_say_of_which_version_it_is_is_refused(version):
+    with pytest.raises(ManifestError, match="'shut': apiVersion should be a text"):
+        read(f"{{{version}kind: NetworkPolicy, metadata: {{name: shut}}}}")
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicySet", "PodTemplate", "AdminNetworkPolicy", "Policy", "s", "-"])
+def test_other_kinds_are_left_out_whatever_their_version(kind):
+    assert read(f"{{apiVersion: networking.k8s.io/v1, kind: {kind!r}, metadata: {{name: a}}}}") == []
+
+
 def test_json():
     assert read('{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}', is_json=True) == ["Node n"]
 

@@ -150,6 +150,23 @@ def test_a_file_whose_policy_has_no_namespace_that_can_be_keeps_what_it_said(tmp
     assert "metadata.namespace" in state.sentence
 
 
+@pytest.mark.parametrize("mistyped", [{"kind": "Networkpolicy"}, {"apiVersion": "extensions/v1beta1"},
+                                      {"apiVersion": None}])
+def test_a_mistyped_policy_stays_what_it_was_and_is_a_problem(tmp_path: Path, mistyped: Mapping[str, Any]) -> None:
+    source, holdings = DirectorySource(tmp_path), Holdings()
+    (tmp_path / "one.json").write_text(json.dumps(policy("one")))
+    holdings.take(source.look())
+    before = holdings.cluster
+    (tmp_path / "one.json").write_text(json.dumps({**policy("one"), **mistyped}))
+    holdings.take(source.look())
+    assert holdings.cluster is before
+    assert not holdings.state.is_well
+    assert [str(identity) for identity, _ in holdings.problems()] == ["file one.json"]
+    (tmp_path / "one.json").write_text(json.dumps(policy("one")))
+    holdings.take(source.look())
+    assert not list(holdings.problems())
+
+
 def test_a_directory_that_is_away_changes_nothing(tmp_path: Path) -> None:
     source = DirectorySource(tmp_path / "later")
     [state] = source.look()
