@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import yaml
 
-from weave.npc.manifest import is_known
+from weave.npc.manifest import is_known, parse
 from weave.npc.manifest_fields import ManifestError, quoted, require_bounded
 from weave.npc.source import Identity, Object, identity_of
 
@@ -45,6 +45,7 @@ def read_objects(octets: bytes, *, is_json: bool) -> dict[Identity, Object]:
                 if _is_known(identity, value):
                     require_bounded(value, str(identity))
                     _require_json(value)
+                    _require_read(identity, value)
                     found[identity] = value
     except (ValueError, RecursionError, yaml.YAMLError) as exc:
         raise ManifestError(" ".join(str(exc).split())[:SHOWN_CHARACTERS]) from exc
@@ -56,6 +57,14 @@ def _is_known(identity: Identity, value: Object) -> bool:
         return is_known(value)
     except ManifestError as exc:
         raise ManifestError(f"{quoted(identity.name)}: {exc}") from exc
+
+
+def _require_read(identity: Identity, value: Object) -> None:
+    """Raise where nothing of an object would be known: policies that ask for its labels or ports would mean else."""
+    try:
+        parse(value)
+    except ManifestError as exc:
+        raise ManifestError(f"{identity.kind} {quoted(identity.name)}: {exc}") from exc
 
 
 def _require_json(value: object) -> None:

@@ -59,6 +59,16 @@ def test_file_that_is_none_is_refused(text):
     assert "\n" not in str(found.value)
 
 
+@pytest.mark.parametrize("text", [
+    "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {team: 5}}}",
+    "{apiVersion: v1, kind: Node, metadata: {name: a, labels: [team]}}",
+    "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{ports: [{name: sql, containerPort: x}]}]}}",
+])
+def test_what_is_no_namespace_node_or_pod_is_refused(text):
+    with pytest.raises(ManifestError, match=r"^(Namespace|Node|Pod) 'a': .* should be a"):
+        read(text)
+
+
 @pytest.mark.parametrize("date", ["2024-05-01", "2024-05-01T10:00:00Z", "!!timestamp 2024-05-01"])
 def test_dates_are_texts_as_they_are_written(date):
     [value] = read_objects((ODD % date).encode(), is_json=False).values()

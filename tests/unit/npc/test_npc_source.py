@@ -167,6 +167,19 @@ def test_a_mistyped_policy_stays_what_it_was_and_is_a_problem(tmp_path: Path, mi
     assert not list(holdings.problems())
 
 
+@pytest.mark.parametrize("kind", ["Namespace", "Node"])
+def test_labels_that_break_stay_what_they_were(tmp_path: Path, kind: str) -> None:
+    source, holdings = DirectorySource(tmp_path), Holdings()
+    for team in ("red", 5):
+        (tmp_path / "one.json").write_text(json.dumps({"apiVersion": "v1", "kind": kind, "metadata": {
+            "name": "shop", "labels": {"team": team}}}))
+        holdings.take(source.look())
+    [value] = [*holdings.cluster.namespaces.values(), *holdings.cluster.nodes.values()]
+    assert value.labels["team"] == "red"
+    assert not holdings.state.is_well
+    assert [str(identity) for identity, _ in holdings.problems()] == ["file one.json"]
+
+
 def test_a_directory_that_is_away_changes_nothing(tmp_path: Path) -> None:
     source = DirectorySource(tmp_path / "later")
     [state] = source.look()
