@@ -4,7 +4,7 @@ What is asked about is what the running `weave-npc` of this host holds, or manif
 Nothing here changes anything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from weave.npc.model import Cluster
 
 SUFFIXES = (".yaml", ".yml", ".json")
+NOTHING = "none"
+SHOWN_DIGITS = 4
+"""Of seconds, behind the point."""
 
 
 @click.group(epilog="Example: weave policy trace shop/web shop/db tcp/5432")
@@ -119,20 +122,35 @@ def status(as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
-    for key, value in told.items():
-        if key != "problems":
+    for key, value in {**told, "trouble": _troubles(told)}.items():
+        if key != "problems" and value != "":
             click.echo(f"{key:>18}: {_short(value)}")
     problems = told.get("problems")
     for problem in problems if isinstance(problems, list) else []:
         click.echo(f"! {problem['object']}: {problem['problem']}")
 
 
+def _troubles(told: Mapping[str, object]) -> str:
+    """Return whatever is not well: a controller that is ready may hold what was said before its source broke."""
+    source, router = told.get("source"), told.get("router")
+    found = [str(told["trouble"])] if told.get("trouble") else []
+    if isinstance(source, dict) and not source.get("well") and str(source.get("state")) not in "".join(found):
+        found.append(f"source: {source.get('state')}")
+    if isinstance(router, dict) and router.get("trouble"):
+        found.append(f"router: {router['trouble']}")
+    return "; ".join(found) or NOTHING
+
+
 def _short(value: object) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{key}={inner}" for key, inner in value.items())
-    if isinstance(value, list):
-        return " ".join(map(str, value)) or "none"
-    return str(value)
+    match value:
+        case dict():
+            return " ".join(f"{key}={_short(inner)}" for key, inner in value.items())
+        case list():
+            return " ".join(map(str, value)) or NOTHING
+        case float():
+            return f"{round(value, SHOWN_DIGITS):g}"
+        case _:
+            return str(value) or NOTHING
 
 
 # Where it comes from

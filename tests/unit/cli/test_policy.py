@@ -74,6 +74,39 @@ def test_file_that_is_none_is_refused_in_a_line(directory, text, why):
     assert why in run("table", "--policy-dir", directory, code=1)
 
 
+STATUS = {"ready": True, "trouble": "", "source": {"synced": True, "well": True, "state": "1 objects in 1 files of /p"},
+          "router": {"socket": "/s", "trouble": ""}, "reports": "", "pending": [], "problems": [],
+          "times": {"compile_s": 0.00080271800, "enforce_s": 1.5}}
+BROKEN = {"synced": True, "well": False, "state": "bad.yaml: it is broken"}
+
+
+def status(tmp_path: Path, **parts: object) -> str:
+    with controller(tmp_path / "npc.sock", [{**STATUS, **parts}]):
+        return run("--npc-socket", tmp_path / "npc.sock", "status")
+
+
+def test_status_without_trouble(tmp_path):
+    assert status(tmp_path) == """\
+             ready: True
+           trouble: none
+            source: synced=True well=True state=1 objects in 1 files of /p
+            router: socket=/s trouble=none
+           pending: none
+             times: compile_s=0.0008 enforce_s=1.5
+"""
+
+
+@pytest.mark.parametrize(("parts", "trouble"), [
+    ({"source": BROKEN}, "source: bad.yaml: it is broken"),
+    ({"router": {"socket": "/s", "trouble": "no router answers"}}, "router: no router answers"),
+    ({"trouble": "nft failed", "source": BROKEN}, "nft failed; source: bad.yaml: it is broken"),
+    ({"trouble": "policy is not known yet: bad.yaml: it is broken", "source": BROKEN},
+     "policy is not known yet: bad.yaml: it is broken"),
+])
+def test_status_tells_all_that_is_not_well_as_trouble(tmp_path, parts, trouble):
+    assert f"\n           trouble: {trouble}\n" in status(tmp_path, **parts)
+
+
 @pytest.mark.parametrize(("right", "wrong"), [
     ("kind: NetworkPolicy", "kind: Networkpolicy"), ("networking.k8s.io/v1", "networking.k8s.io/v2"),
     ("networking.k8s.io/v1", "extensions/v1beta1"), ("apiVersion: networking.k8s.io/v1", "")])
