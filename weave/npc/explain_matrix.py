@@ -78,18 +78,18 @@ def table_text(reaches: Sequence[Reach]) -> str:
 def grid_text(reaches: Sequence[Reach], protocol: Protocol | None, port: int) -> str:
     """Return the table of one port as a grid: rows send, columns receive."""
     sources = list(dict.fromkeys(reach.source for reach in reaches))
-    destinations = list(dict.fromkeys(one for reach in reaches for one in (reach.source, *reach.destinations)))
+    destinations = list(dict.fromkeys([*sources, *(one for reach in reaches for one in reach.destinations)]))
     cells = {(reach.source, one): ALLOWED if any(holds(ports, protocol, port) for ports in reach.ports) else DENIED
              for reach in reaches for one in reach.destinations}
     width = max((len(str(source)) for source in sources), default=0)
     numbers = [str(index + 1) for index in range(len(destinations))]
     lines = [f"{'from / to':<{width + 6}}" + " ".join(f"{number:>2}" for number in numbers)]
-    for source in sources:
-        number = destinations.index(source) + 1 if source in destinations else ""
+    for number, source in enumerate(sources, start=1):
         row = " ".join(f"{cells.get((source, one), ITSELF):>2}" for one in destinations)
-        lines.append(f"{number!s:>3}  {source!s:<{width + 1}}{row}")
-    only_receive = [f"{index + 1:>3}  {one}" for index, one in enumerate(destinations) if one not in sources]
-    return "\n".join([*lines, *only_receive])
+        lines.append(f"{number:>3}  {source!s:<{width + 1}}{row}")
+    only_receive = destinations[len(sources):]
+    lines += [f"{number:>3}  {one}" for number, one in enumerate(only_receive, start=len(sources) + 1)]
+    return "\n".join(lines)
 
 
 def holds(ports: Ports, protocol: Protocol | None, port: int) -> bool:

@@ -31,9 +31,11 @@ from weave.npc.model import (
     NamedPort,
     Namespace,
     NetworkPolicy,
+    Operator,
     Pod,
     PortRange,
     Protocol,
+    Requirement,
     Rule,
     Selector,
 )
@@ -122,6 +124,15 @@ def test_table_text():
 def test_grid_text():
     assert grid_text(table(small(SHUT, names=["a"]), 4), Protocol.TCP, 80).splitlines() == [
         "from / to             1  2", "  1  x/a              ·  +", "  2  other addresses  -  ·"]
+
+
+def test_rows_and_columns_of_a_grid_are_in_one_order():
+    only_b = Selector((Requirement("app", Operator.IN, frozenset({"b"})),))
+    b = Pod("x", "b", {"app": "b"}, (ip_address("10.0.0.2"),))
+    cluster = gather([Namespace("x", {}), *pods("a"), b, NetworkPolicy("x", "shut", only_b, (), None)])
+    assert grid_text(table(cluster, 4), Protocol.TCP, 80).splitlines() == [
+        "from / to             1  2  3", "  1  x/a              ·  -  +", "  2  x/b              +  ·  +",
+        "  3  other addresses  +  -  ·"]
 
 
 def test_table_json_names_all_members():
