@@ -16,11 +16,15 @@ npc_option = click.option("--npc-socket", metavar="PATH", envvar="WEAVE_NPC_SOCK
                           help=f"Where weave-npc listens (WEAVE_NPC_SOCKET; {DEFAULT_NPC_SOCKET}).")
 
 
+def require_running(path: str, otherwise: str) -> None:
+    """Raise `LocalError` where no controller listens, with what else can be done than start one."""
+    if not os.path.exists(path):
+        raise LocalError(f"no weave-npc listens at {path}: start it, or {otherwise}")
+
+
 def ask(path: str, *words: str, **query: str) -> dict[str, object]:
     """Return what the running controller answers."""
-    if not os.path.exists(path):
-        raise LocalError(f"no weave-npc listens at {path}: start it, or name a directory of manifests with "
-                         "--policy-dir")
+    require_running(path, "say before the command where it listens, with --npc-socket")
     answer = Client(path).value("GET", "policy", *words, query=query)
     if not isinstance(answer, dict):
         raise RemoteError(f"weave-npc at {path} answers something that this command does not understand; are both of "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weave.cli.common import print_json, printing
-from weave.cli.npc import ask, npc_option, running
+from weave.cli.npc import ask, npc_option, require_running, running
 from weave.errors import LocalError
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def asking(function: Callable[..., None]) -> Callable[..., None]:
                   help="Ask about the manifests in DIR instead of what weave-npc holds.")
     @wraps(function)
     def command(*args: object, policy_dir: Path | None, **options: object) -> None:
+        if policy_dir is None:
+            require_running(_socket(), "name a directory of manifests with --policy-dir")
         function(*args, cluster=running(_socket()) if policy_dir is None else _in_directory(policy_dir),
                  kernel=policy_dir is None, **options)
 

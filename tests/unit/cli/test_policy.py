@@ -116,8 +116,12 @@ def test_diff_refuses_a_policy_that_is_mistyped(directory, tmp_path, right, wron
     assert f"{change} cannot be understood: 'shut': " in run("diff", change, "--policy-dir", directory, code=1)
 
 
-def test_no_controller_says_what_to_do(tmp_path):
-    assert "--policy-dir" in run("--npc-socket", tmp_path / "none.sock", "table", code=1)
+@pytest.mark.parametrize("words", [["table"], ["trace", "a", "b"], ["diff", "new.yaml"], ["status"]])
+def test_no_controller_says_what_the_command_can_do_instead(tmp_path, words):
+    told = run("--npc-socket", tmp_path / "none.sock", *words, code=1)
+    has_option = "--policy-dir" in run(words[0], "--help")
+    assert ("with --policy-dir" if has_option else "with --npc-socket") in told
+    assert ("--policy-dir" in told) == has_option
 
 
 def test_running_controller_is_asked(tmp_path):
