@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from weave.api.trace import StepReport, TraceReport
     from weave.npc.model import Protocol
 
+DEFAULT_PORT = "tcp/80"
+
 
 @click.command(epilog="Example: weave trace web db tcp/5432")
 @click.argument("source", metavar="FROM")
 @click.argument("destination", metavar="TO")
-@click.argument("port", metavar="[PROTOCOL/PORT]", default="tcp/80")
+@click.argument("port", metavar="[PROTOCOL/PORT]", required=False)
 @npc_option
 @printing
-def trace(source: str, destination: str, port: str, npc_socket: str, as_json: bool) -> None:
+def trace(source: str, destination: str, port: str | None, npc_socket: str, as_json: bool) -> None:
     """Explain the way of a packet between two ends, there and back, and tell what is in the way.
 
     An end is an address, a name, NAMESPACE/POD, a container (its id or the beginning, or what `weave attach` takes), a
@@ -32,10 +34,12 @@ def trace(source: str, destination: str, port: str, npc_socket: str, as_json: bo
     """
     from weave.npc.explain import parse_port
 
-    protocol = parse_port(port)
+    protocol = parse_port(port or DEFAULT_PORT)
     told = _ask(source, destination)
     if os.path.exists(npc_socket):
-        told["Legs"][0]["Steps"].append(_policy(told, port, protocol, npc_socket))
+        told["Legs"][0]["Steps"].append(_policy(told, port or DEFAULT_PORT, protocol, npc_socket))
+    elif port is not None:
+        told["Legs"][0]["Steps"].append(_not_asked(port, npc_socket))
     if as_json:
         print_json(told)
     else:
@@ -67,6 +71,12 @@ def _told(source: str, destination: str) -> "TraceReport":
 def _identified(word: str) -> str:
     """Return the id of the container that a word means on this host, or the word itself; a pod stays a pod."""
     return word if "/" in word and not word.startswith("/") else identify(word).ident
+
+
+def _not_asked(port: str, npc_socket: str) -> "StepReport":
+    """Return that policy is in doubt: rules stay in the kernel without a controller, and who names a port means it."""
+    return {"Step": "policy", "State": "doubt",
+            "Text": f"policy was not asked about {port}: no weave-npc listens on this host at {npc_socket}"}
 
 
 def _policy(told: "TraceReport", port: str, protocol: "tuple[Protocol | None, int]", npc_socket: str) -> "StepReport":

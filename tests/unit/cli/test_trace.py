@@ -65,6 +65,14 @@ def test_policy_has_its_say_where_a_controller_runs(policies: list[object], word
     assert ("BROKEN  policy      tcp/5432: ingress of shop/db (10.40.0.1) is denied" in result.stdout) == bool(code)
 
 
+def test_a_port_that_nobody_can_judge_is_told_of(router: FakeControl, npc_socket: Path, run: Run) -> None:
+    result = run("trace", "c1", "c2", "tcp/5432")
+    assert result.exit_code == 0
+    assert (f"  ?       policy      policy was not asked about tcp/5432: no weave-npc listens on this host at "
+            f"{npc_socket}\n") in result.stdout
+    assert result.stdout.endswith("Nothing is known to be in the way, but see what is marked ?.\n")
+
+
 def test_a_controller_that_died_is_told_of(router: FakeControl, npc_socket: Path, run: Run) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(npc_socket))
