@@ -55,7 +55,10 @@ def asking(function: Callable[..., None]) -> Callable[..., None]:
 @printing
 @asking
 def trace(source: str, destination: str, port: str, cluster: "Cluster", kernel: bool, as_json: bool) -> None:
-    """Tell which policies and rules decide whether FROM may talk to TO: pods (NAMESPACE/POD) or addresses."""
+    """Tell which policies and rules decide whether FROM may talk to TO: pods (NAMESPACE/POD) or addresses.
+
+    Ends with 0 whatever they decide, for that is the answer; programs read `allowed` in JSON.
+    """
     from weave.npc import explain
     from weave.npc.evaluator import Connection, Policies
 

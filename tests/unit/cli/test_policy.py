@@ -44,6 +44,11 @@ def test_trace(directory):
     assert not json.loads(run("trace", "shop/web", "shop/db", "--policy-dir", directory, "--json"))["allowed"]
 
 
+def test_trace_ends_with_0_where_it_is_denied_for_that_is_the_answer(directory):
+    (directory / "shut.yaml").write_text(SHUT)
+    assert "tcp/80: denied" in run("trace", "shop/web", "shop/db", "--policy-dir", directory, code=0)
+
+
 def test_table(directory):
     (directory / "shut.yaml").write_text(SHUT)
     assert "nothing                  to shop/db" in run("table", "--policy-dir", directory)
