@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from weave.errors import RemoteError
+from weave.labels import MAX_VALUE_CHARACTERS
 
 MAX_ITEMS = 10_000
 """Items of a list and keys of an object; the API server's limit of 1.5 MB an object leaves little more."""
@@ -21,6 +22,7 @@ _UNTAMED = re.compile(r"[^-a-z0-9.]")
 MAX_NAME_CHARACTERS = 253
 MAX_LABEL_KEY_CHARACTERS = 317
 MAX_LABEL_VALUE_CHARACTERS = 63
+"""In a selector, as Kubernetes has it; a container that it does not know may have labels as long as names."""
 
 Fields = Mapping[str, object]
 
@@ -127,12 +129,12 @@ def tame_name(name: str) -> str:
     return _UNTAMED.sub("-", name[:MAX_NAME_CHARACTERS].lower()).strip("-.") or "nameless"
 
 
-def labels(value: object, where: str) -> dict[str, str]:
+def labels(value: object, where: str, longest: int = MAX_VALUE_CHARACTERS) -> dict[str, str]:
     """Return the labels of an object, sorted by key; one that is null is empty, as Kubernetes reads it."""
     read = {**fields(value, where), **dict.fromkeys(nulls(value), "")}
     for key, inner in read.items():
         label_key(key, where)
-        text(inner, f"{where}[{quoted(key)}]", MAX_LABEL_VALUE_CHARACTERS)
+        text(inner, f"{where}[{quoted(key)}]", longest)
     return {key: str(read[key]) for key in sorted(read)}
 
 

@@ -14,13 +14,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from hashlib import sha256
 
 from weave.addresses import IPAddress
 from weave.npc.compiler import Local
 from weave.npc.endpoint import Endpoint
 from weave.npc.manifest import NAME_LABEL
+from weave.npc.manifest_fields import MAX_NAME_CHARACTERS
 from weave.npc.model import Cluster, Key, Namespace, Pod
 
+NAMELESS = "nameless"
+DIGEST_CHARACTERS = 12
+"""Of a name that is cut: two that begin alike have one digest once in 10^14."""
 _Home = tuple[Key, str, str]
 """What a container is called, and the host that it is on: nickname and name of its router."""
 
@@ -122,18 +127,31 @@ def _told_apart(groups: Mapping[_Home, Sequence[Endpoint]]) -> dict[Key, Sequenc
     homes = Counter(key for key, _, _ in groups)
     named: dict[Key, Sequence[Endpoint]] = {}
     for (key, host, peer), group in groups.items():
-        name = key if homes[key] == 1 or group[0].is_local else Key(key.namespace, f"{key.name}@{host or peer}")
-        while name in named:  # hosts have one nickname, or a container is called as if it were of another host
-            name = Key(name.namespace, f"{name.name}@{peer}")
-        named[name] = group
+        name = key.name or NAMELESS
+        name = _fitted(name if homes[key] == 1 or group[0].is_local else f"{name}@{host or peer}")
+        while Key(key.namespace, name) in named:  # of one nickname, or called as if it were of another host
+            name = _fitted(f"{name}@{peer}")
+        named[Key(key.namespace, name)] = group
     return named
+
+
+def _fitted(name: str) -> str:
+    """Return a name that a manifest may have, for that is how pods are told to whoever asks.
+
+    Routers let the names of containers and of hosts have 255 characters each; of what is longer the beginning is kept,
+    and a digest in place of the rest, the same on every host.
+    """
+    if len(name) <= MAX_NAME_CHARACTERS:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    return f"{name[:MAX_NAME_CHARACTERS - 1 - DIGEST_CHARACTERS]}-{digest}"
 
 
 def _container(key: Key, group: Sequence[Endpoint], manifest: Pod | None) -> Pod:
     labels = {name: value for endpoint in group for name, value in endpoint.labels.items()}
     addresses = _ordered({address for endpoint in group for address in endpoint.addresses})
     ports = () if manifest is None else manifest.ports
-    return Pod(key.namespace, key.name, labels, addresses, ports, group[0].host)
+    return Pod(key.namespace, key.name, labels, addresses, ports, _fitted(group[0].host))
 
 
 def _ordered(addresses: Set[IPAddress]) -> tuple[IPAddress, ...]:

@@ -37,7 +37,7 @@ def parse_selector(value: object, where: str) -> Selector:
     more, maybe everything.
     """
     read = fields(value, where, ("matchLabels", "matchExpressions"))
-    wanted = labels(read.get("matchLabels"), f"{where}.matchLabels")
+    wanted = labels(read.get("matchLabels"), f"{where}.matchLabels", MAX_LABEL_VALUE_CHARACTERS)
     for key in nulls(read.get("matchLabels")):
         raise ManifestError(f'{where}.matchLabels[{quoted(key)}] is nothing; for an empty value write ""')
     requirements = [Requirement(key, Operator.IN, frozenset([label])) for key, label in wanted.items()]

@@ -9,6 +9,7 @@ from weave.errors import RemoteError
 from weave.labels import POD_NAME, POD_NAMESPACE
 from weave.npc.compiler import Local
 from weave.npc.endpoint import GRACE_S, HOST, Endpoint, EndpointBook, read_endpoints
+from weave.npc.manifest_fields import MAX_NAME_CHARACTERS
 from weave.npc.model import Cluster, ContainerPort, Key, Namespace, Pod, Protocol
 from weave.npc.placement import Mode, Placement
 
@@ -102,6 +103,18 @@ def test_hosts_of_one_nickname_and_containers_called_as_if_of_another_host_are_t
         elsewhere("blue@h2", THREE, "h4", "p4")])
     assert {key.name: pod.addresses for key, pod in placed.cluster.pods.items()} == {
         "blue@h2": (ONE,), "blue@h2@p3": (TWO,), "blue@h2@p4": (THREE,)}
+
+
+def test_names_too_long_for_a_manifest_are_cut_and_told_apart() -> None:
+    name, long = "b" * 200, "n" * 255
+    containers = [endpoint(name, ONE), elsewhere(name, TWO, long, "p2"), elsewhere(name, THREE, long, "p3"),
+                  elsewhere(f"{long}1", "10.32.0.4", "h2"), elsewhere(f"{long}2", "10.32.0.5", "h2")]
+    first, again = (Placement(Mode.CONTAINERS).place(Cluster(), containers).cluster.pods for _ in range(2))
+    assert first == again
+    assert len(first) == len(containers)
+    assert all(len(key.name) <= MAX_NAME_CHARACTERS and len(pod.node or "") <= MAX_NAME_CHARACTERS
+               for key, pod in first.items())
+    assert first[Key("default", name)].addresses == (ONE,)
 
 
 def test_manifests_name_the_ports_of_all_containers_of_a_name() -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,9 +14,9 @@ import trio
 
 from tests.unit.npc.test_npc_source import pod, policy, upsert
 from weave.api.client import Client, Refused
-from weave.labels import POD_NAME, POD_NAMESPACE
+from weave.labels import MAX_VALUE_CHARACTERS, POD_NAME, POD_NAMESPACE
 from weave.npc.compiler import Compiler
-from weave.npc.endpoint import EndpointBook
+from weave.npc.endpoint import Endpoint, EndpointBook
 from weave.npc.enforcer import Options
 from weave.npc.kernel import Kernel
 from weave.npc.manifest import gather, parse
@@ -155,6 +155,20 @@ def test_the_state_can_be_evaluated_elsewhere(tmp_path: Path) -> None:
     made.placed = None
     [state] = asking(made, tmp_path / "npc.sock", {"words": ["policy", "state"]})
     assert gather([parse(manifest) for manifest in state["manifests"]]) == made.holdings.cluster
+
+
+@pytest.mark.parametrize("parts", [
+    {"container": "c" * 255}, {"container": ""}, {"host": "h" * 255}, {"container": "c" * 255, "host": "h" * 255},
+    {"labels": {"weave.local/namespace": "n" * MAX_VALUE_CHARACTERS}}, {"labels": {"app": "a" * MAX_VALUE_CHARACTERS}},
+    {"labels": {POD_NAMESPACE: "x", POD_NAME: "n" * MAX_VALUE_CHARACTERS}},
+])
+def test_whatever_the_router_tells_can_be_read_in_the_state(tmp_path: Path, parts: dict[str, Any]) -> None:
+    made = controller(tmp_path)
+    one = Endpoint("m1", "c", (ip_address("10.32.0.1"),), is_local=False, host="h1", peer="p1")
+    far = replace(one, **{"mac": "m2", "addresses": (ip_address("10.32.0.2"),), "peer": "p2", **parts})
+    made.placed = Placement(Mode.CONTAINERS).place(made.holdings.cluster, [one, far])
+    [state] = asking(made, tmp_path / "npc.sock", {"words": ["policy", "state"]})
+    assert gather([parse(manifest) for manifest in state["manifests"]]) == made.placed.cluster
 
 
 @pytest.mark.parametrize("query", [{}, {"src": "10.0.0.1"}, {"src": "10.0.0.1", "dst": "fd00::1"},
