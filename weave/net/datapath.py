@@ -179,6 +179,11 @@ class Datapath:
         """Return once `members` may be different."""
         await self._overlay.snooping.changed()
 
+    @property
+    def hindrance(self) -> str | None:
+        """Return why some of the peers are not served, for want of a device; `set_remotes` tries again."""
+        return self._overlay.hindrance
+
     def inherited(self) -> dict[IPAddress, list[Endpoint]]:
         """Return the endpoints that an earlier router left in the kernel, by the underlay address of their host.
 

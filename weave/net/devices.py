@@ -15,6 +15,7 @@ the tunnels' ports, and what becomes of it there stands in `forwarding`.
 import errno
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from weave.errors import EnvironmentFailure
@@ -53,6 +54,17 @@ TUNNEL_PORT = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of wishes."""
+
+    links: Mapping[str, Link]
+    """The devices that are as wanted, by name."""
+    lacking: Mapping[str, EnvironmentFailure]
+    """Why the others are not."""
+    steps: int
+
+
 def wishes(config: DatapathConfig, mtu: int, versions: Collection[int], *, ipv6: bool) -> list[DeviceWish]:
     """Return the devices of this host, with one for each family of underlay addresses and one for the sleeve."""
     bridge = DeviceWish(config.bridge, "bridge", naming.bridge_mac(config.peer), mtu, options=BRIDGE_OPTIONS)
@@ -89,20 +101,28 @@ def _tunnel(config: DatapathConfig, version: int, mtu: int, *, silent: bool) -> 
     )
 
 
-def reconcile(wanted: list[DeviceWish], netlink: Netlink, namespace: int | None) -> tuple[dict[str, Link], int]:
-    """Make the devices as wanted; return them by name, and how many steps it took.
+def reconcile(wanted: list[DeviceWish], netlink: Netlink, namespace: int | None) -> Settled:
+    """Make the devices as wanted; without a bridge there is nothing, but what goes wrong with one port spoils no other.
 
     TAP devices are made by a call of their own, in the namespace of that descriptor (None: where we are).
     """
     taken = 0
+    ports = {wish.name for wish in wanted if wish.master is not None}
+    lacking: dict[str, EnvironmentFailure] = {}
     for _ in range(limits.SETTLE_ROUNDS):
         links = {wish.name: link for wish in wanted if (link := find(netlink, wish.name)) is not None}
-        steps = plan_devices(wanted, _devices(links))
+        steps = [step for step in plan_devices(wanted, _devices(links)) if _name(step) not in lacking]
         if not steps:
-            return links, taken
-        taken += len(steps)
+            return Settled({name: link for name, link in links.items() if name not in lacking}, lacking, taken)
         for step in steps:
-            _apply(step, netlink, links, namespace)
+            try:
+                _apply(step, netlink, links, namespace)
+            except EnvironmentFailure as exc:
+                if _name(step) not in ports:
+                    raise
+                lacking[_name(step)] = exc
+            else:
+                taken += 1
     names = ", ".join(wish.name for wish in wanted)
     raise EnvironmentFailure(f"cannot set up {names}: something else keeps changing them; is another network manager "
                              "or another router in this network namespace?")
@@ -128,6 +148,10 @@ def _devices(links: Mapping[str, Link]) -> dict[str, Device]:
         )
         for name, link in links.items()
     }
+
+
+def _name(step: DeviceStep) -> str:
+    return step.wish.name if isinstance(step, Create) else step.name
 
 
 def _apply(step: DeviceStep, netlink: Netlink, links: Mapping[str, Link], namespace: int | None) -> None:

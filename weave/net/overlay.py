@@ -6,7 +6,7 @@ stale, and the next change starts by reading it again.
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address, ip_interface
 
@@ -56,9 +56,13 @@ class Overlay:
         self._endpoints: tuple[Endpoint, ...] | None = None
         self._receivers: Receivers = {}
         self._versions = {4}
+        """Of the devices that are wanted."""
         self._former: dict[Packed, Mac] = {}
         """Who had the addresses that nobody has any more, the latest last."""
         self._tunnels: dict[int, int] = {}
+        """Indexes of the devices that there are, by version."""
+        self._lacking: Mapping[str, EnvironmentFailure] = {}
+        """Devices that are wanted and could not be made, and why."""
         self._stale = True
         self._lock = trio.Lock()
 
@@ -68,6 +72,8 @@ class Overlay:
                            if devices.find(self._netlink, name) is not None}
         await self.firewall.adopt()
         self._settle_devices()
+        if self._config.vxlan in self._lacking:
+            raise self._lacking[self._config.vxlan]
         self._read()
         self.firewall.subnets = frozenset(
             address.network for address in host.interface_addresses(self._netlink, self.bridge))
@@ -88,6 +94,11 @@ class Overlay:
     def ours(self) -> Ours:
         """Return what is ours: devices by index, and the entries that belong to them."""
         return Ours(self.bridge, frozenset(self._tunnels.values()), self.mtu, self.table)
+
+    @property
+    def hindrance(self) -> str | None:
+        """Return why some peers are not served; None where nothing is in the way."""
+        return "; ".join(map(str, self._lacking.values())) or None
 
     def inherited(self) -> dict[IPAddress, list[Endpoint]]:
         """Return the remote endpoints that the kernel has, by underlay address; hosts without any are there too."""
@@ -123,16 +134,16 @@ class Overlay:
         """Make these the peers; those with an address get, and may send, plain VXLAN.
 
         Of one named twice, the last counts. VXLAN from `accepted` addresses is let in too, and has a device to come to.
+        Peers whose device cannot be made are left out (see `hindrance`); each call tries it again.
         """
         self._remotes = tuple({remote.peer: remote for remote in remotes}.values())
         vteps = frozenset(remote.vtep for remote in self._remotes if remote.vtep is not None)
         async with self._lock:
-            needed = {SLEEVE_VERSION if remote.vtep is None else remote.vtep.version
-                      for remote in self._remotes} | {address.version for address in accepted}
-            if needed - self._versions:
-                self._versions |= needed
+            needed = set(map(_version, self._remotes)) | {address.version for address in accepted}
+            self._versions = needed | {version for version in self._versions
+                                       if self._config.tunnels[version] not in self._lacking}
+            if self._lacking or needed - self._tunnels.keys():
                 self._settle_devices()
-                self._stale = True
             self.firewall.vteps = vteps | frozenset(accepted)
             await self.firewall.settle()
             await self._program()
@@ -204,12 +215,19 @@ class Overlay:
     def _settle_devices(self) -> None:
         ipv6 = self.mtu >= limits.MIN_MTU_V6 and sysctl.has_ipv6()
         wanted = devices.wishes(self._config, self.mtu, self._versions, ipv6=ipv6)
-        links, steps = devices.reconcile(wanted, self._netlink, self._namespace)
-        if steps:
-            self.device_steps += steps
-            log.info("devices set up", extra=fields(bridge=self._config.bridge, steps=steps, mtu=self.mtu))
+        settled = devices.reconcile(wanted, self._netlink, self._namespace)
+        if settled.steps:
+            self.device_steps += settled.steps
+            log.info("devices set up", extra=fields(bridge=self._config.bridge, steps=settled.steps, mtu=self.mtu))
+        for name, failure in settled.lacking.items():
+            if str(failure) != str(self._lacking.get(name)):
+                log.error("a device is lacking; peers that need it are not served", extra=fields(
+                    device=name, reason=failure))
+        links, self._lacking = settled.links, settled.lacking
         self.bridge = links[self._config.bridge].index
-        self._tunnels = {version: links[name].index for version, name in self._config.tunnels.items() if name in links}
+        tunnels = {version: links[name].index for version, name in self._config.tunnels.items() if name in links}
+        if tunnels != self._tunnels:
+            self._tunnels, self._stale = tunnels, True
         try:
             run_there(self._namespace, lambda: sysctl.prepare(self._config.bridge))
         except OSError as exc:
@@ -222,10 +240,12 @@ class Overlay:
 
     def _wanted(self) -> Forwarding:
         actual = self.table.actual
-        if self._remotes is not None and self._endpoints is not None:
-            return want_forwarding(self._remotes, self._endpoints, self.local, self._receivers)
-        floods = (actual.floods if self._remotes is None
-                  else frozenset(Packed(remote.vtep.packed) for remote in self._remotes if remote.vtep is not None))
+        remotes = (None if self._remotes is None
+                   else [remote for remote in self._remotes if _version(remote) in self._tunnels])
+        if remotes is not None and self._endpoints is not None:
+            return want_forwarding(remotes, self._endpoints, self.local, self._receivers)
+        floods = (actual.floods if remotes is None
+                  else frozenset(Packed(remote.vtep.packed) for remote in remotes if remote.vtep is not None))
         tunnels = {mac: vtep for mac, vtep in actual.tunnels.items() if mac not in self.local.macs}
         kept = {ip: mac for ip, mac in actual.neighbours.items() if ip not in self.local.own}
         return Forwarding(floods, tunnels, {**kept, **self.local.neighbours})
@@ -269,3 +289,8 @@ class Overlay:
         while len(self._former) > limits.FORMER_NEIGHBOURS:
             del self._former[next(iter(self._former))]
         return frames
+
+
+def _version(remote: Remote) -> int:
+    """Return which of the devices leads to a peer."""
+    return SLEEVE_VERSION if remote.vtep is None else remote.vtep.version

@@ -63,7 +63,8 @@ class RouterControl:
         """Return everything this router knows of itself."""
         parts, now = self._parts, trio.current_time()
         mtu = parts.datapath.mtu
-        warnings = [failure for failure in (parts.fabric.failure, parts.sleeve.failure) if failure is not None]
+        warnings = [failure for failure in (
+            parts.fabric.failure, parts.fabric.hindrance, parts.sleeve.failure) if failure is not None]
         warnings += [] if parts.dns is None else parts.dns.problems
         tunnels = {} if parts.secure is None else parts.secure.qualities()
         rings = [] if parts.ipam is None else [report.ipam_report(view) for view in parts.ipam.views()]

@@ -83,6 +83,7 @@ class Fabric:
         self.refused: Counter[str] = Counter()
         self.links: list[LinkDecision] = []
         self.failure: str | None = None
+        """Why the kernel could not be programmed."""
         self.on_links: Callable[[], None] = lambda: None
         self._settings = settings
         self._mesh = mesh
@@ -110,6 +111,11 @@ class Fabric:
         self._stale = trio.Event()
         self._inheritance = Inheritance({}, now=0.0)
         self._underlay: tuple[IPAddress, ...] = ()
+
+    @property
+    def hindrance(self) -> str | None:
+        """Return why some peers are not served, while all others are."""
+        return self._datapath.hindrance
 
     def endpoints(self) -> list[Endpoint]:
         """Return the remote endpoints, one for each MAC, sorted by MAC; a reachable peer's claim wins."""
@@ -200,7 +206,7 @@ class Fabric:
             return False
         self.failure = None
         self._took_s = trio.current_time() - began
-        return True
+        return self.hindrance is None
 
     async def _settle_mtu(self) -> None:
         """Have the MTU that every reachable host carries."""

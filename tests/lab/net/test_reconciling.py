@@ -16,8 +16,9 @@ import pytest
 import trio
 
 from weave.errors import EnvironmentFailure
-from weave.net import Datapath, DatapathConfig, Endpoint, nft
+from weave.net import Datapath, DatapathConfig, Endpoint, Remote, nft
 from weave.net.namespace import run_there
+from weave.net.sleeve import tap
 
 from .hosts import LAB, Host, Place, Underlay, request, underlay
 
@@ -279,6 +280,54 @@ def test_a_port_in_use_by_another_overlay_is_said(net: Underlay, options: str, w
     host = net.host(1)
     host.place.run(*f"ip link add flannel.1 up type vxlan id 6784 dstport 6784 {options}".split())
     assert words in trio.run(refused, host)
+
+
+def forwards(host: Host, device: str) -> int:
+    """How many endpoints are behind a device."""
+    return host.place.run("bridge", "fdb", "show", "dev", device, check=False).count("extern_learn")
+
+
+def test_a_peer_whose_device_cannot_be_made_stops_no_other(net: Underlay) -> None:
+    async def main() -> None:
+        host, other, third = net.host(1), net.host(2), net.host(3)
+        holder = run_there(host.place.descriptor, partial(socket.socket, socket.AF_INET6, socket.SOCK_DGRAM))
+        with holder:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            holder.bind(("::", 6784))
+            async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+                for _ in range(2):
+                    await path.set_remotes([other.remote(), third.remote(6)])
+                    await path.set_endpoints([*endpoints(other, 20), *endpoints(third, 30)[20:]])
+                    assert (forwards(host, "vxlan-6784"), forwards(host, "vxlan6-6784")) == (20, 0)
+                    assert "vxlan6-6784" in str(path.hindrance)
+                await path.reconcile()
+                holder.close()
+                await path.set_remotes([other.remote(), third.remote(6)])
+                assert (forwards(host, "vxlan-6784"), forwards(host, "vxlan6-6784")) == (20, 10)
+                assert path.hindrance is None
+
+    trio.run(main)
+
+
+def test_a_host_whose_tap_devices_fail_serves_peers_by_vxlan(net: Underlay, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        host, other, third = net.host(1), net.host(2), net.host(3)
+        remotes = [other.remote(), Remote(third.config.peer, None)]
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            with monkeypatch.context() as broken:
+                broken.setattr(tap, "DEVICE", "/dev/null")
+                for _ in range(2):
+                    await path.set_remotes(remotes)
+                    await path.set_endpoints([*endpoints(other, 20), *endpoints(third, 30)[20:]])
+                    assert (forwards(host, "vxlan-6784"), path.counters()["remote_endpoints"]) == (20, 20)
+                    assert "TAP" in str(path.hindrance)
+            await path.set_remotes([other.remote()])
+            assert path.hindrance is None
+            if tap.has_tap():
+                await path.set_remotes(remotes)
+                assert path.counters()["remote_endpoints"] == 30
+
+    trio.run(main)
 
 
 def test_a_host_without_nft_is_told_what_to_install(net: Underlay, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,21 +9,39 @@ import errno
 import fcntl
 import os
 import struct
+from functools import cache
 
 from weave.errors import EnvironmentFailure
 from weave.net.sleeve.limits import TAP_HEADER
 
 DEVICE = "/dev/net/tun"
+_TUNGETFEATURES = 0x800454CF
 _TUNSETIFF, _TUNSETPERSIST, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454CB, 0x400454D0, 0x400454D8
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+_FLAGS = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
 _CSUM, _TSO4, _TSO6, _ECN, _USO4, _USO6 = 0x01, 0x02, 0x04, 0x08, 0x20, 0x40
 _OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _ECN | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6 | _ECN)
 """What we take from the kernel; the second for kernels before 6.2."""
 
 
+@cache
 def has_tap() -> bool:
-    """Say whether this host has TAP devices at all."""
-    return os.access(DEVICE, os.R_OK | os.W_OK)
+    """Say whether this host has TAP devices at all, as far as can be told without making one.
+
+    That the file is there says little: without the module it cannot be opened, and neither in a container that was not
+    given the device.
+    """
+    try:
+        descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        answer = fcntl.ioctl(descriptor, _TUNGETFEATURES, bytes(4))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return bool(struct.unpack("I", answer)[0] & _FLAGS == _FLAGS)
 
 
 def make(name: str) -> None:
@@ -60,7 +78,7 @@ def _open(name: str) -> int:
                                  "container that device") from exc
     try:
         fcntl.ioctl(descriptor, _TUNSETIFF,
-                    struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR))
+                    struct.pack("16sH22x", name.encode(), _FLAGS))
     except OSError as exc:
         os.close(descriptor)
         busy = "; another process reads it" if exc.errno == errno.EBUSY else ""
