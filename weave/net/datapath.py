@@ -97,6 +97,7 @@ class Datapath:
         await self._overlay.open()
         self._exposure.adopt()
         self._cables.settle(self._overlay.bridge)
+        self._overlay.remove_former_bridges()
         found = self._cables.look()
         self._guard.adopt(map(port_of, found))
         await self._guard.settle()

@@ -15,7 +15,7 @@ import trio
 from weave.addresses import IPAddress, IPNetwork
 from weave.errors import EnvironmentFailure
 from weave.logs import fields
-from weave.net import devices, host, limits, sysctl
+from weave.net import devices, host, leftovers, limits, sysctl
 from weave.net.announcing import announce
 from weave.net.firewall import Firewall
 from weave.net.forwarding import OCTETS, ForwardingTable
@@ -28,6 +28,7 @@ from weave.net.plan import ForwardingChange, Local, plan_forwarding, want_forwar
 from weave.net.snooping import Snooping
 from weave.netlink import messages
 from weave.netlink.connection import Netlink
+from weave.netlink.readings import Link
 
 log = logging.getLogger("weave.net")
 
@@ -71,6 +72,7 @@ class Overlay:
         self._versions |= {version for version, name in self._config.tunnels.items()
                            if devices.find(self._netlink, name) is not None}
         await self.firewall.adopt()
+        self._remove(leftovers.former_tunnels(host.links(self._netlink), self._config))
         self._settle_devices()
         if self._config.vxlan in self._lacking:
             raise self._lacking[self._config.vxlan]
@@ -79,6 +81,10 @@ class Overlay:
             address.network for address in host.interface_addresses(self._netlink, self.bridge))
         self.firewall.vteps |= {ip_address(vtep) for vtep in self.table.actual.floods}
         await self.firewall.settle()
+
+    def remove_former_bridges(self) -> None:
+        """Remove our bridges of other names, with the host's addresses there, once their cables are moved."""
+        self._remove(leftovers.former_bridges(host.links(self._netlink), self._config))
 
     async def reconcile(self, *, listing: bool) -> None:
         """Read everything from the kernel and change what differs from what is wanted; nftables tables if wished."""
@@ -206,11 +212,16 @@ class Overlay:
     async def wipe(self) -> None:
         """Remove devices and tables."""
         async with self._lock:
-            for name in self._config.devices:
-                link = devices.find(self._netlink, name)
-                if link is not None:
-                    self._netlink.run([messages.delete_link(link.index)], f"remove {name}")
+            found = host.links(self._netlink)
+            self._remove(leftovers.former_tunnels(found, self._config))
+            self._remove([link for name in self._config.devices for link in found if link.name == name])
+            self.remove_former_bridges()
             await self.firewall.wipe()
+
+    def _remove(self, links: Sequence[Link]) -> None:
+        for link in links:
+            self._netlink.run([messages.delete_link(link.index)], f"remove {link.name}")
+            log.info("device removed", extra=fields(device=link.name))
 
     def _settle_devices(self) -> None:
         ipv6 = self.mtu >= limits.MIN_MTU_V6 and sysctl.has_ipv6()

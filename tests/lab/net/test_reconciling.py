@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_interface
 
@@ -336,6 +337,11 @@ def test_a_host_without_nft_is_told_what_to_install(net: Underlay, monkeypatch: 
     assert "apt install nftables" in trio.run(refused, host)
 
 
+def names(place: Place) -> set[str]:
+    """The devices of a place."""
+    return {item["ifname"] for item in json.loads(place.run("ip", "-j", "link"))}
+
+
 def test_a_wipe_leaves_nothing(net: Underlay) -> None:
     async def main() -> None:
         host, other, inside = net.host(1), net.host(2), net.place()
@@ -345,8 +351,35 @@ def test_a_wipe_leaves_nothing(net: Underlay) -> None:
             await path.attach(request(inside, "c1", "10.32.0.1/12"))
             await path.wipe()
         assert host.place.run("nft", "list", "ruleset") == ""
-        assert [item["ifname"] for item in json.loads(host.place.run("ip", "-j", "link"))] == ["lo", "u0"]
-        assert [item["ifname"] for item in json.loads(inside.run("ip", "-j", "link"))] == ["lo"]
+        assert (names(host.place), names(inside)) == ({"lo", "u0"}, {"lo"})
+
+    trio.run(main)
+
+
+def test_what_was_made_under_other_options_goes(net: Underlay) -> None:
+    async def main() -> None:
+        host, other, inside = net.host(1), net.host(2), net.place()
+        exposed = ip_interface("10.32.0.100/12")
+        foreign, former = ("ip link add vxlan-4789 type vxlan id 7 dstport 4789",
+                           "ip link add vxlan-6784 master other type vxlan id 6784 dstport 6784")
+        host.place.run(*foreign.split())
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            await path.set_remotes([other.remote(), other.remote(6)])
+            await path.expose(exposed)
+            await path.attach(request(inside, "c1", "10.32.0.1/12"))
+        config = replace(host.config, bridge="other", port=7000)
+        async with Datapath.open(config, netns=host.place.descriptor) as path:
+            assert not {"weave", "vxlan-6784", "vxlan6-6784"} & names(host.place)
+            assert {"other", "vxlan-7000", "vxlan-4789"} <= names(host.place)
+            assert path.routes_into(exposed.network) == []
+            assert [item.container for item in await path.attachments()] == ["c1"]
+            await path.expose(exposed)
+            assert await host.place.reaches("10.32.0.1")
+        host.place.run(*former.split())
+        async with Datapath.open(config, netns=host.place.descriptor) as path:
+            host.place.run(*former.split())
+            await path.wipe()
+            assert names(host.place) == {"lo", "u0", "vxlan-4789"}
 
     trio.run(main)
 
