@@ -83,11 +83,11 @@ class Datapath:
         nft.require_nft(elsewhere=netns is not None)
         with (run_there(netns, Netlink) as netlink,
               run_there(netns, lambda: Netlink(NETLINK_NETFILTER)) as netfilter):
-            carries = mtu = config.mtu or 0
-            if not mtu:
-                carries = max(host.underlay(netlink, config.devices)[1] - config.sealing, limits.MIN_MTU)
+            carries = mtu = max(config.mtu or host.underlay(netlink, config.devices)[1] - config.sealing,
+                                config.least_mtu)
+            if not config.mtu:
                 bridge = devices.find(netlink, config.bridge)
-                mtu = carries if bridge is None else min(carries, max(bridge.mtu, limits.MIN_MTU))
+                mtu = carries if bridge is None else min(carries, max(bridge.mtu, config.least_mtu))
             datapath = cls(config, netlink, netfilter, carries, mtu, netns)
             with closing(datapath._cables), closing(datapath._watch), closing(datapath._overlay.snooping):
                 await datapath._adopt()
@@ -108,6 +108,11 @@ class Datapath:
     def mtu(self) -> int:
         """Return the MTU of the segment: of the bridge and, unless asked otherwise, of containers."""
         return self._overlay.mtu
+
+    @property
+    def least_mtu(self) -> int:
+        """Return what the MTU of the segment never falls below."""
+        return self._config.least_mtu
 
     @property
     def underlay_mtu(self) -> int:

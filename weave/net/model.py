@@ -7,6 +7,7 @@ from typing import NewType
 
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.names import PeerName
+from weave.net import limits
 
 Mac = NewType("Mac", bytes)
 """Six octets, as on the wire."""
@@ -36,10 +37,17 @@ class DatapathConfig:
     mtu: int | None = None
     """Of bridge and containers; None: what the underlay carries, less the VXLAN overhead."""
 
+    ipv6: bool = False
+    """Containers get IPv6 addresses: the bridge has IPv6, whatever the host's settings are, and an MTU that lets it."""
     route_subnets: bool = False
     """Let the host pass packets between the subnets that it has addresses of."""
     guard_sources: bool = True
     """Drop what a container sends from a MAC or an address that is not its own."""
+
+    @property
+    def least_mtu(self) -> int:
+        """The MTU on the smallest underlay; a packet of VXLAN over IPv4 travels in pieces there."""
+        return limits.MIN_MTU_V6 if self.ipv6 else limits.MIN_MTU
 
     @property
     def vxlan(self) -> str:

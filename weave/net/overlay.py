@@ -7,6 +7,7 @@ stale, and the next change starts by reading it again.
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address, ip_interface
 
@@ -56,6 +57,8 @@ class Overlay:
         self._remotes: tuple[Remote, ...] | None = None
         self._endpoints: tuple[Endpoint, ...] | None = None
         self._receivers: Receivers = {}
+        self._ipv6 = True
+        """The bridge has IPv6, and takes neighbours of it."""
         self._versions = {4}
         """Of the devices that are wanted."""
         self._former: dict[Packed, Mac] = {}
@@ -176,7 +179,8 @@ class Overlay:
         before, self.local = self.local, local
         async with self._lock:
             actual = self.table.actual
-            news = sorted((ip, mac) for ip, mac in local.neighbours.items() if actual.neighbours.get(ip) != mac)
+            neighbours = self._bearable(local.neighbours)
+            news = sorted((ip, mac) for ip, mac in neighbours.items() if actual.neighbours.get(ip) != mac)
             gone = sorted(ip for ip in before.neighbours.keys() - local.neighbours.keys() if ip in actual.neighbours)
             contested = local.macs & actual.tunnels.keys() or local.own & actual.neighbours.keys()
             if self._stale or contested or (gone and self._endpoints is not None):
@@ -240,10 +244,12 @@ class Overlay:
         if tunnels != self._tunnels:
             self._tunnels, self._stale = tunnels, True
         try:
-            run_there(self._namespace, lambda: sysctl.prepare(self._config.bridge))
+            ipv6 = run_there(self._namespace, lambda: sysctl.prepare(self._config.bridge, ipv6=self._config.ipv6))
         except OSError as exc:
             raise EnvironmentFailure(f"cannot write {exc.filename}: {exc.strerror}; mount /proc/sys writable for the "
                                      "router") from exc
+        if ipv6 != self._ipv6:
+            self._ipv6, self._stale = ipv6, True
 
     def _read(self) -> None:
         self.table.read(self.bridge, self._tunnels)
@@ -254,12 +260,19 @@ class Overlay:
         remotes = (None if self._remotes is None
                    else [remote for remote in self._remotes if _version(remote) in self._tunnels])
         if remotes is not None and self._endpoints is not None:
-            return want_forwarding(remotes, self._endpoints, self.local, self._receivers)
+            wanted = want_forwarding(remotes, self._endpoints, self.local, self._receivers)
+            return replace(wanted, neighbours=self._bearable(wanted.neighbours))
         floods = (actual.floods if remotes is None
                   else frozenset(Packed(remote.vtep.packed) for remote in remotes if remote.vtep is not None))
         tunnels = {mac: vtep for mac, vtep in actual.tunnels.items() if mac not in self.local.macs}
         kept = {ip: mac for ip, mac in actual.neighbours.items() if ip not in self.local.own}
-        return Forwarding(floods, tunnels, {**kept, **self.local.neighbours})
+        return Forwarding(floods, tunnels, self._bearable({**kept, **self.local.neighbours}))
+
+    def _bearable(self, neighbours: Mapping[Packed, Mac]) -> Mapping[Packed, Mac]:
+        """Return those that the bridge takes."""
+        if self._ipv6:
+            return neighbours
+        return {ip: mac for ip, mac in neighbours.items() if len(ip) == messages.IPV4_OCTETS}
 
     async def _program(self) -> None:
         for attempt in range(1, ATTEMPTS + 1):

@@ -17,28 +17,38 @@ def has_ipv6() -> bool:
     return (_NET / "ipv6").is_dir()
 
 
-def speaks_ipv6(interface: str) -> bool:
+def can_ipv6(interface: str) -> bool:
     """Say whether an interface can have IPv6: the kernel switches it off where the MTU is below 1280."""
     return (_NET / "ipv6/conf" / interface).is_dir()
 
 
+def speaks_ipv6(interface: str) -> bool:
+    """Say whether an interface has IPv6: it can, and nobody forbids it."""
+    return can_ipv6(interface) and (_NET / "ipv6/conf" / interface / "disable_ipv6").read_text().strip() == "0"
+
+
 def prepare_container(interface: str, *, ipv6: bool) -> None:
     """Give a container's interface no addresses but ours, and those without asking around. Raises `OSError`."""
-    if speaks_ipv6(interface):
+    if can_ipv6(interface):
         _refuse_routers(interface)
         _write(f"ipv6/conf/{interface}/accept_dad", 0)
         if ipv6:
             _write(f"ipv6/conf/{interface}/disable_ipv6", 0)
 
 
-def prepare(interface: str) -> None:
-    """Make an interface hold on to its addresses, and to no others. Raises `OSError`.
+def prepare(interface: str, *, ipv6: bool) -> bool:
+    """Make an interface hold on to its addresses, and to no others; say whether it has IPv6. Raises `OSError`.
 
-    Of several addresses of one subnet the kernel by default drops all when the first is removed.
+    Of several addresses of one subnet the kernel by default drops all when the first is removed. With `ipv6` it is
+    switched on where the host's settings have it off.
     """
     _write(f"ipv4/conf/{interface}/promote_secondaries", 1)
-    if speaks_ipv6(interface):
-        _refuse_routers(interface)
+    if not can_ipv6(interface):
+        return False
+    _refuse_routers(interface)
+    if ipv6:
+        _write(f"ipv6/conf/{interface}/disable_ipv6", 0)
+    return speaks_ipv6(interface)
 
 
 def _refuse_routers(interface: str) -> None:

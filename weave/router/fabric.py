@@ -23,8 +23,6 @@ from weave.mesh.views import PeerView
 from weave.names import PeerName
 from weave.net import (
     INNER_NETWORK,
-    MIN_MTU,
-    MIN_MTU_V6,
     Claim,
     Counterpart,
     Datapath,
@@ -100,7 +98,7 @@ class Fabric:
         self._took_s = 0.0
         """How long it took the last time to program the kernel."""
         self._standby = Standby()
-        self.mtu = SegmentMtu(datapath.carries, present=datapath.mtu, floor=_floor(settings))
+        self.mtu = SegmentMtu(datapath.carries, present=datapath.mtu, floor=datapath.least_mtu)
         self._able: set[PeerName] = set()
         """Peers that can do the sleeve, as this host can."""
         self._claims: dict[PeerName, Claim] = {}
@@ -364,11 +362,6 @@ class Fabric:
         hosts = dict.fromkeys([*([] if host is None else [host]), *advertised])
         self._places[peer.name] = PeerConfig(peer.name, Key(static_key_of(identity)),
                                              tuple((str(item), peer.control_port) for item in hosts))
-
-
-def _floor(settings: Settings) -> int:
-    """Return the least MTU of the segment: below 1280 the kernel would switch IPv6 off in containers."""
-    return MIN_MTU_V6 if any(range_.version == 6 for range_ in settings.ranges) else MIN_MTU
 
 
 def _octets(mac: str) -> bytes:

@@ -3,6 +3,8 @@
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_interface
 
 import pytest
 import trio
@@ -15,15 +17,19 @@ pytestmark = LAB
 
 
 @asynccontextmanager
-async def segment(net: Underlay, *, version: int = 4, known: bool = True) -> AsyncIterator[
+async def segment(net: Underlay, *, version: int = 4, known: bool = True, mtu: int = 1500, ipv6: bool = False,
+                  forbidden: bool = False, inside6: bool = True) -> AsyncIterator[
         tuple[list[Host], list[Datapath], list[Place]]]:
-    """Two hosts with a container each: 10.32.0.N and fd00::N."""
-    hosts = [net.host(1), net.host(2)]
+    """Two hosts with a container each: 10.32.0.N and, `inside6`, fd00::N; `forbidden`: new devices get no IPv6."""
+    hosts = [net.host(1, mtu=mtu), net.host(2, mtu=mtu)]
     inside = [net.place(), net.place()]
+    if forbidden:
+        for host in hosts:
+            host.place.run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6")
     async with AsyncExitStack() as stack:
-        paths = [await stack.enter_async_context(Datapath.open(host.config, netns=host.place.descriptor))
-                 for host in hosts]
-        made = [await path.attach(request(place, f"c{n}", f"10.32.0.{n}/12", f"fd00::{n}/64"))
+        paths = [await stack.enter_async_context(
+            Datapath.open(replace(host.config, ipv6=ipv6), netns=host.place.descriptor)) for host in hosts]
+        made = [await path.attach(request(place, f"c{n}", f"10.32.0.{n}/12", *[f"fd00::{n}/64"] * inside6))
                 for n, (path, place) in enumerate(zip(paths, inside, strict=True), 1)]
         for here, there in ((0, 1), (1, 0)):
             await paths[here].set_remotes([hosts[there].remote(version)])
@@ -76,6 +82,31 @@ def test_tcp_carries_data_even_where_the_underlay_is_smaller_than_promised(net: 
                 await output_with(server, "listening")
                 answer = await one.run_async("iperf3", "-c", "10.32.0.2", "-n", "20M", "--connect-timeout", "2000")
             assert "receiver" in answer
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("mtu", [1500, 1300])
+def test_an_ipv6_range_is_served_whatever_the_host_allows(net: Underlay, mtu: int) -> None:
+    async def main() -> None:
+        async with segment(net, mtu=mtu, ipv6=True, forbidden=True) as (_, paths, (one, _)):
+            assert {path.mtu for path in paths} == {max(mtu - 50, 1280)}
+            assert await one.reaches("10.32.0.2", "-s", str(paths[0].mtu - 28), "-M", "dont")
+            assert await one.reaches("fd00::2", "-s", str(paths[0].mtu - 48), "-M", "do")
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize(("mtu", "forbidden"), [(1500, True), (1300, False)])
+def test_a_bridge_without_ipv6_serves_ipv4_to_peers_that_have_both(
+        net: Underlay, mtu: int, forbidden: bool) -> None:
+    async def main() -> None:
+        async with segment(net, mtu=mtu, forbidden=forbidden, inside6=False) as (hosts, paths, (one, _)):
+            both = replace(hosts[1].endpoint((await paths[1].attachments())[0]), addresses=(
+                ip_interface("10.32.0.2/12"), ip_interface("fd00::2/64")))
+            await paths[0].set_endpoints([both])
+            assert await one.reaches("10.32.0.2")
+            assert paths[0].counters()["neighbours"] == 2
 
     trio.run(main)
 
