@@ -83,8 +83,7 @@ class Datapath:
         nft.require_nft(elsewhere=netns is not None)
         with (run_there(netns, Netlink) as netlink,
               run_there(netns, lambda: Netlink(NETLINK_NETFILTER)) as netfilter):
-            carries = mtu = max(config.mtu or host.underlay(netlink, config.devices)[1] - config.sealing,
-                                config.least_mtu)
+            carries = mtu = max(config.mtu or host.segment_mtu(netlink, config), config.least_mtu)
             if not config.mtu:
                 bridge = devices.find(netlink, config.bridge)
                 mtu = carries if bridge is None else min(carries, max(bridge.mtu, config.least_mtu))
@@ -205,7 +204,7 @@ class Datapath:
         """Return the addresses other hosts may reach us at, the likeliest first; believed for some seconds."""
         now = trio.current_time()
         if self._underlay is None or self._underlay[0] < now:
-            self._underlay = now + limits.UNDERLAY_CACHE_S, host.underlay(self._netlink, self._config.devices)[0]
+            self._underlay = now + limits.UNDERLAY_CACHE_S, host.underlay_addresses(self._netlink, self._config)
         return self._underlay[1]
 
     def routes_into(self, network: IPNetwork) -> list[IPNetwork]:

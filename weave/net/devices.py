@@ -83,7 +83,8 @@ def _tunnel(config: DatapathConfig, version: int, mtu: int, *, silent: bool) -> 
     """Return a VXLAN device that learns nothing.
 
     The kernel's default of not setting DF on IPv4 stays: over an underlay smaller than promised, large frames are
-    fragmented and arrive, slowly, instead of vanishing; a sender that sets DF itself is told the smaller MTU.
+    fragmented and arrive, slowly, instead of vanishing; a sender that sets DF itself is told the smaller MTU. Over IPv6
+    nothing is fragmented: there, all but a sender that can be told loses large frames, and the MTU has to be right.
     """
     name = config.tunnels[version]
     birth = {

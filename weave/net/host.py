@@ -8,7 +8,7 @@ from pathlib import Path
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import WeaveError
 from weave.net import limits, naming, uplink
-from weave.net.model import Attachment
+from weave.net.model import Attachment, DatapathConfig
 from weave.net.namespace import namespace
 from weave.netlink import messages
 from weave.netlink.connection import Netlink, NetlinkFailure
@@ -100,17 +100,20 @@ def interface_addresses(netlink: Netlink, index: int, where: int | None = None) 
     return [item.interface for item in addresses(netlink, index, where) if not item.interface.ip.is_link_local]
 
 
-def underlay(netlink: Netlink, own: Collection[str]) -> tuple[tuple[IPAddress, ...], int]:
-    """Return the addresses at which other hosts reach us, and the MTU of the segment that follows."""
-    devices, assigned = links(netlink), addresses(netlink)
-    routes = [*_main_routes(netlink, 4), *_main_routes(netlink, 6)]
-    return (uplink.underlay_addresses(devices, assigned, routes, own),
-            uplink.segment_mtu(devices, assigned, routes, own))
+def underlay_addresses(netlink: Netlink, config: DatapathConfig) -> tuple[IPAddress, ...]:
+    """Return the addresses at which other hosts reach us."""
+    return uplink.underlay_addresses(links(netlink), addresses(netlink), _routes(netlink), config.devices)
+
+
+def segment_mtu(netlink: Netlink, config: DatapathConfig) -> int:
+    """Return the MTU of the segment that follows from the underlay."""
+    return uplink.segment_mtu(links(netlink), addresses(netlink), _routes(netlink), config.devices,
+                              told=config.advertise, sealing=config.sealing)
 
 
 def underlay_mtu(netlink: Netlink, own: Collection[str]) -> int:
     """Return the MTU of the devices that our traffic leaves by."""
-    return underlay(netlink, own)[1] + limits.VXLAN_OVERHEAD_V4
+    return uplink.underlay_mtu(links(netlink), addresses(netlink), _routes(netlink), own)
 
 
 def largest_payload(netlink: Netlink, own: Collection[str]) -> int:
@@ -124,6 +127,10 @@ def routes_into(netlink: Netlink, network: IPNetwork, own: str) -> list[IPNetwor
     found = {route.destination for route in _main_routes(netlink, network.version)
              if route.destination.prefixlen and route.device not in ours and route.destination.overlaps(network)}
     return sorted(found, key=str)
+
+
+def _routes(netlink: Netlink) -> list[Route]:
+    return [*_main_routes(netlink, 4), *_main_routes(netlink, 6)]
 
 
 def _main_routes(netlink: Netlink, version: int) -> list[Route]:

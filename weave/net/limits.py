@@ -15,7 +15,9 @@ MIN_MTU = 576
 """Below it IPv4 itself is not sure to work."""
 MIN_MTU_V6 = 1280
 """IPv6 is switched off by the kernel on a device below it."""
-MAX_MTU = 65485
+MAX_PACKET = 65535
+"""Octets that an IP packet has at most, whatever a device would carry."""
+MAX_MTU = MAX_PACKET - VXLAN_OVERHEAD_V4
 MTU_RAISE_S = 300.0
 """How long nobody must have needed a smaller MTU before it is raised: a host that reboots is back by then."""
 

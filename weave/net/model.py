@@ -32,8 +32,10 @@ class DatapathConfig:
     """The TAP device for peers reached through the sleeve, made when the first one comes."""
     vni: int = 6784
     port: int = 6784
+    advertise: tuple[IPAddress, ...] = ()
+    """Where peers are told to reach us; none: where they can."""
     sealing: int = 0
-    """Octets that encryption may add to a VXLAN packet: by so much the MTU is smaller."""
+    """Octets that encryption may add to a VXLAN packet over IPv4: by so much the MTU is smaller."""
     mtu: int | None = None
     """Of bridge and containers; None: what the underlay carries, less the VXLAN overhead."""
 

@@ -22,19 +22,46 @@ def underlay_addresses(links: Sequence[Link], addresses: Iterable[Address], rout
 
 
 def segment_mtu(links: Sequence[Link], addresses: Sequence[Address], routes: Sequence[Route],
-                own: Collection[str]) -> int:
-    """Return how large a frame's payload may be on the segment: what the underlay carries, less our headers."""
-    uplinks = _uplinks(links, routes, own)
+                own: Collection[str], *, told: Collection[IPAddress] = (), sealing: int = 0) -> int:
+    """Return how large a frame's payload may be on the segment: what the underlay carries, less our headers.
+
+    VXLAN over IPv6 takes more and is never cut. Any peer that may reach us by it counts, whether one does or not: all
+    hosts are told the size when we start, before anybody has. Who is `told` nothing but IPv4 addresses is not reached
+    so. With encryption that adds `sealing`, the headers of both families are in that.
+    """
+    overhead = max(limits.VXLAN_OVERHEAD_V4 + sealing,
+                   limits.VXLAN_OVERHEAD_V6 if _by_ipv6(links, addresses, routes, own, told) else 0)
+    return min(max(underlay_mtu(links, addresses, routes, own) - overhead, limits.MIN_MTU), limits.MAX_MTU)
+
+
+def underlay_mtu(links: Sequence[Link], addresses: Iterable[Address], routes: Sequence[Route],
+                 own: Collection[str]) -> int:
+    """Return the MTU of the devices that our traffic leaves by."""
     defaults = {route.device: route.mtu for route in routes if _is_default(route)}
-    having = {item.index: item.interface.version for item in
-              sorted(addresses, key=lambda item: -item.interface.version) if item.scope == RT_SCOPE_UNIVERSE}
-    deciding = ([link for link in uplinks if link.index in defaults]
-                or [link for link in uplinks if link.index in having])
-    sizes = [min(link.mtu, defaults.get(link.index) or link.mtu) for link in deciding]
-    underlay = min(sizes, default=limits.DEFAULT_UNDERLAY_MTU)
-    only_v6 = bool(deciding) and all(having.get(link.index, 6) == 6 for link in deciding)
-    overhead = limits.VXLAN_OVERHEAD_V6 if only_v6 else limits.VXLAN_OVERHEAD_V4
-    return min(max(underlay - overhead, limits.MIN_MTU), limits.MAX_MTU)
+    sizes = [min(link.mtu, defaults.get(link.index) or link.mtu)
+             for link in _deciding(links, addresses, routes, own)]
+    return min([limits.MAX_PACKET, *sizes]) if sizes else limits.DEFAULT_UNDERLAY_MTU
+
+
+def _by_ipv6(links: Sequence[Link], addresses: Sequence[Address], routes: Sequence[Route], own: Collection[str],
+             told: Collection[IPAddress]) -> bool:
+    """Say whether peers may reach us by IPv6."""
+    if told:
+        return any(address.version == 6 for address in told)
+    deciding = {link.index for link in _deciding(links, addresses, routes, own)}
+    versions = {item.interface.version for item in addresses
+                if item.index in deciding and item.scope == RT_SCOPE_UNIVERSE}
+    return 6 in versions or (bool(deciding) and not versions)
+
+
+def _deciding(links: Sequence[Link], addresses: Iterable[Address], routes: Sequence[Route],
+              own: Collection[str]) -> list[Link]:
+    """Return the devices of default routes or, without any, all that others may reach us by."""
+    uplinks = _uplinks(links, routes, own)
+    defaults = {route.device for route in routes if _is_default(route)}
+    having = {item.index for item in addresses if item.scope == RT_SCOPE_UNIVERSE}
+    return ([link for link in uplinks if link.index in defaults]
+            or [link for link in uplinks if link.index in having])
 
 
 def _uplinks(links: Sequence[Link], routes: Iterable[Route], own: Collection[str]) -> list[Link]:

@@ -1,7 +1,7 @@
 """Prove that plain VXLAN gets through: the sockets around `vxlan_proof`.
 
-Probes leave by an ordinary UDP socket, like packets of the VXLAN device: from any port, to the port of VXLAN, in pieces
-where they are too large. They come in as frames for our bridge.
+Probes leave by an ordinary UDP socket, like packets of the VXLAN device: from any port, to the port of VXLAN. What is
+too large leaves over IPv4 in pieces and over IPv6 not at all. They come in as frames for our bridge.
 """
 
 import secrets
@@ -14,14 +14,14 @@ import trio
 
 from weave.errors import EnvironmentFailure
 from weave.names import PeerName
-from weave.net.crypt.probe_sockets import IP_MTU_DISCOVER
+from weave.net.crypt.probe_sockets import IP_MTU_DISCOVER, IPV6_MTU_DISCOVER
 from weave.net.model import DatapathConfig
 from weave.net.namespace import run_there
 from weave.net.vxlan_probe import ETHERTYPE
 from weave.net.vxlan_proof import Emit, VxlanProof, VxlanWay
 
-PMTUDISC_DONT = 0
-"""Datagrams are cut where need be, and leave without the flag that forbids it."""
+PMTUDISC_DONT, PMTUDISC_DO = 0, 2
+"""Datagrams are cut where need be, and leave without the flag that forbids it; or are refused where they do not fit."""
 MAX_FRAME = 65535
 BURST = 64
 """Frames read at one go, before others get a turn."""
@@ -123,4 +123,6 @@ def _outlet(family: int) -> socket.socket:
     outlet = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     if family == socket.AF_INET:
         outlet.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DONT)
+    else:
+        outlet.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DO)
     return outlet

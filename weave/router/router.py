@@ -148,7 +148,7 @@ class Router:
     def _datapath_config(self, me: PeerName, ability: KernelAbility | None = None) -> DatapathConfig:
         return DatapathConfig(peer=me, bridge=self._settings.bridge, mtu=self._settings.mtu,
                               port=self._settings.vxlan_port, guard_sources=self._settings.guard_sources,
-                              route_subnets=self._settings.route_subnets,
+                              route_subnets=self._settings.route_subnets, advertise=self._settings.advertise,
                               ipv6=any(range_.version == 6 for range_ in self._settings.ranges),
                               sealing=0 if ability is None else ability.overhead)
 

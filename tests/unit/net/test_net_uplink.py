@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from weave.net.uplink import segment_mtu, underlay_addresses
+from weave.net.uplink import segment_mtu, underlay_addresses, underlay_mtu
 from weave.netlink.readings import Address, Link, Route
 
 LO = Link(1, "lo", "", True, True, 65536, "", 0, 0, None, "", None, {}, {})
@@ -47,6 +47,16 @@ def test_the_segment_is_as_large_as_the_underlay_less_the_headers(routes: list[R
 def test_an_underlay_of_ipv6_alone_costs_twenty_octets_more() -> None:
     only_v6 = [Address(2, ip_interface("2001:db8::1/64"), 0)]
     assert segment_mtu([LO, ETH], only_v6, [default(2, 0, "::/0", "2001:db8::ff")], OWN) == 1430
+
+
+@pytest.mark.parametrize(("told", "sealing", "mtu"), [
+    ([], 0, 1430), (["192.0.2.1"], 0, 1450), (["192.0.2.1", "2001:db8::1"], 0, 1430), ([], 100, 1350), ([], 10, 1430),
+])
+def test_a_host_that_peers_may_reach_by_ipv6_leaves_room_for_that(told: list[str], sealing: int, mtu: int) -> None:
+    both = [*ADDRESSES, Address(2, ip_interface("2001:db8::1/64"), 0)]
+    for routes in ([], [default(2)]):
+        assert segment_mtu([LO, ETH], both, routes, OWN, told=[*map(ip_address, told)], sealing=sealing) == mtu
+    assert underlay_mtu([LO, ETH], both, [], OWN) == 1500
 
 
 def test_a_host_without_any_network_gets_the_usual_size() -> None:
