@@ -36,11 +36,15 @@ def segment_mtu(links: Sequence[Link], addresses: Sequence[Address], routes: Seq
 
 def underlay_mtu(links: Sequence[Link], addresses: Iterable[Address], routes: Sequence[Route],
                  own: Collection[str]) -> int:
-    """Return the MTU of the devices that our traffic leaves by."""
-    defaults = {route.device: route.mtu for route in routes if _is_default(route)}
-    sizes = [min(link.mtu, defaults.get(link.index) or link.mtu)
-             for link in _deciding(links, addresses, routes, own)]
-    return min([limits.MAX_PACKET, *sizes]) if sizes else limits.DEFAULT_UNDERLAY_MTU
+    """Return the MTU of the devices that our traffic leaves by, or of a default route there that has a smaller one.
+
+    A device may have several: of both families, and some for the time when the first is gone.
+    """
+    deciding = {link.index: link.mtu for link in _deciding(links, addresses, routes, own)}
+    if not deciding:
+        return limits.DEFAULT_UNDERLAY_MTU
+    limiting = [route.mtu for route in routes if _is_default(route) and route.mtu and route.device in deciding]
+    return min(limits.MAX_PACKET, *deciding.values(), *limiting)
 
 
 def _by_ipv6(links: Sequence[Link], addresses: Sequence[Address], routes: Sequence[Route], own: Collection[str],

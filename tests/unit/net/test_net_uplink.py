@@ -39,6 +39,8 @@ def test_the_address_on_the_way_of_the_default_route_comes_first() -> None:
 
 @pytest.mark.parametrize(("routes", "mtu"), [
     ([], 1450), ([default(2)], 1450), ([default(3)], 8950), ([default(3, 1400)], 1350),
+    ([default(3, 1400), default(3)], 1350), ([default(3), default(3, 1400)], 1350),
+    ([default(3, 1400), default(3, 1300), default(3, 0, "::/0", "fe80::ff")], 1250), ([default(2, 9000)], 1450),
 ])
 def test_the_segment_is_as_large_as_the_underlay_less_the_headers(routes: list[Route], mtu: int) -> None:
     assert segment_mtu(LINKS, ADDRESSES, routes, OWN) == mtu
