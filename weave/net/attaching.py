@@ -113,11 +113,11 @@ def inspect(host_interface: str, interface: str, bridge: int, host: Netlink) -> 
 def resize(host_interface: str, interface: str, before: int, after: int, host: Netlink) -> int | None:
     """Let a container's interface follow the MTU of the segment, from the thread's namespace; return its MTU.
 
-    None: it is gone.
+    It is the other end of the cable, whatever the container has named it since. None: it is gone.
     """
     near = _named(host, host_interface)
     with Netlink() as inside:
-        far = _named(inside, interface)
+        far = None if near is None else _found(inside, messages.get_link_at(near.peer), interface)
         if near is None or far is None or far.peer != near.index:
             return None
         mtu = adjusted(far.mtu, before, after)
@@ -128,7 +128,7 @@ def resize(host_interface: str, interface: str, before: int, after: int, host: N
         for connection, batch in ends if mtu > far.mtu else reversed(ends):
             connection.run(batch, f"set the MTU of {interface} behind {host_interface}")
         if far.mtu < limits.MIN_MTU_V6 <= mtu:
-            sysctl.prepare_container(interface, ipv6=False)  # the kernel has just switched IPv6 on
+            sysctl.prepare_container(far.name, ipv6=False)  # the kernel has just switched IPv6 on
             inside.run([_neighbour_times(far.index, version) for version in _families()], f"set up {interface}")
         return mtu
 
@@ -278,8 +278,12 @@ def _route_step(route: Route) -> str:
 
 
 def _named(connection: Netlink, name: str) -> Link | None:
+    return _found(connection, messages.get_link(name), name)
+
+
+def _found(connection: Netlink, question: Message, subject: str) -> Link | None:
     try:
-        return read_link(connection.query(messages.get_link(name), f"look up {name}"))
+        return read_link(connection.query(question, f"look up {subject}"))
     except NetlinkFailure as exc:
         if exc.code == errno.ENODEV:
             return None

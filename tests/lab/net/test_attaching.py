@@ -221,6 +221,21 @@ def test_a_container_restarted_under_its_id_gets_a_new_cable(net: Underlay) -> N
     with_datapath(net, body)
 
 
+def test_a_renamed_interface_follows_the_mtu_of_the_segment(net: Underlay) -> None:
+    async def body(path: Datapath, _: Host) -> None:
+        inside = net.place()
+        await path.attach(request(inside, "c1", "10.32.0.1/12"))
+        inside.run("ip", "link", "set", "ethwe", "down")
+        inside.run("ip", "link", "set", "ethwe", "name", "net0")
+        inside.run("ip", "link", "add", "ethwe", "type", "bridge")
+        with inside.running("sleep", "60"):  # by its process the namespace is found
+            for mtu in (1200, 1400):
+                await path.set_mtu(mtu)
+                assert (link(inside, "net0")["mtu"], link(inside, "ethwe")["mtu"]) == (mtu, 1500)
+
+    with_datapath(net, body)
+
+
 def test_detaching_what_is_gone_succeeds(net: Underlay) -> None:
     async def body(path: Datapath, host: Host) -> None:
         inside = net.place()
