@@ -46,6 +46,7 @@ def _conversation() -> tuple[dict[PeerName, Pact], list[tuple[PeerName, bytes]]]
 
 
 ENDS, SAID = _conversation()
+_FLOOR = pact_messages.pack_floor((9, 120))
 
 
 def target(data: bytes) -> None:
@@ -57,7 +58,7 @@ def target(data: bytes) -> None:
             case 0 | 1:
                 ENDS[(LOW, HIGH)[mode]].message(body, 2.0)
             case 2:
-                pact_messages.unpack_terms(body)
+                (pact_messages.unpack_floor if body[:1] == _FLOOR[:1] else pact_messages.unpack_terms)(body)
             case 3:
                 probe = probe_messages.decode(body)
                 assert probe_messages.decode(probe_messages.encode(probe, b"k" * 32)) == probe
@@ -75,6 +76,7 @@ def target(data: bytes) -> None:
 SEEDS: list[bytes] = [
     *(bytes([name == HIGH]) + payload for name, payload in SAID),
     b"\2" + pact_messages.pack_terms(Terms(256, _WAY, 1, 1, b"e" * 8)),
+    b"\2" + _FLOOR,
     b"\3" + probe_messages.encode(Probe(1, 2, True, b"e" * 8, b"t" * 8), b"k" * 32),
     b"\5" + vxlan_probe.encode(vxlan_probe.Probe(1, True, b"t" * 8), LOW, HIGH, vni=1)[_VXLAN_BYTES:],
     b"\4" + pack({"wg": b"k" * 32, "wgp": 6785, "esp": [4, 6], "pp": 6786}),

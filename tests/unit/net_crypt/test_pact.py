@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.net_crypt.pair import HIGH, LOW, OTHER_PASSWORD, PASSWORD, STATIC, Pair, way
 from weave.net.crypt import limits
 from weave.net.crypt import pact_messages as wire
-from weave.net.crypt.pact import Pact, Party
+from weave.net.crypt.pact import Pact, Party, Send
 from weave.net.crypt.pact_messages import Way
 
 MINUTE_S = 60.0
@@ -87,6 +87,40 @@ def test_a_rebooted_end_gets_new_keys_soon(end: str) -> None:
     assert pair.carries(HIGH)
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("end", [LOW, HIGH])
+def test_an_end_whose_state_was_restored_from_a_copy_gets_new_keys(seed: int, end: str) -> None:
+    name = LOW if end == LOW else HIGH
+    pair = Pair(seed, loss=0.2)
+    for _ in range(8):
+        pair.start(name)
+    pair.want(LOW, HIGH)
+    pair.run(MINUTE_S)
+    for _ in range(2):
+        before = len(pair.agreed[name])
+        pair.start(name, lives_lost=4)
+        pair.want(name)
+        pair.run(MINUTE_S, check=True)
+        assert len(pair.agreed[name]) > before
+
+
+def test_what_a_stale_offer_is_told_is_no_agreement_and_says_nothing_of_another_offer() -> None:
+    pair = agreed()
+    pair.start(LOW, lives_lost=1)
+    latest = pair.ends[LOW]._latest
+    pair.ends[LOW]._latest = (latest[0], -1)
+    offer = next(effect.payload for effect in pair.ends[LOW].tick(pair.now) if isinstance(effect, Send))
+    told = [effect.payload for effect in pair.ends[HIGH].message(offer, pair.now) if isinstance(effect, Send)]
+    assert [payload[0] for payload in told] == [wire.STALE]
+    before = pair.ends[LOW].refused
+    assert pair.ends[LOW].message(bytes([wire.ACCEPT]) + told[0][1:], pair.now) == []
+    assert (pair.ends[LOW].current, pair.ends[LOW].refused) == (None, before + 1)
+    pair.run(limits.MAX_OFFER_RETRY_S)
+    raised = pair.ends[LOW]._latest
+    pair.ends[LOW].message(told[0], pair.now)
+    assert pair.ends[LOW]._latest == raised
+
+
 def test_both_ends_restarted_at_once_agree() -> None:
     pair = agreed()
     for name in (LOW, HIGH):
@@ -115,7 +149,7 @@ def test_both_ends_renewing_at_once_still_lose_nothing() -> None:
 
 
 @given(seed=st.integers(0, 2**32), script=st.lists(st.tuples(
-    st.sampled_from(["renew", "restart", "wait", "replay"]), st.sampled_from([LOW, HIGH])), max_size=8))
+    st.sampled_from(["renew", "restart", "restore", "wait", "replay"]), st.sampled_from([LOW, HIGH])), max_size=8))
 @settings(max_examples=30, deadline=None)
 def test_whatever_happens_no_key_is_used_twice_and_traffic_flows_in_the_end(
         seed: int, script: list[tuple[str, str]]) -> None:
@@ -127,6 +161,9 @@ def test_whatever_happens_no_key_is_used_twice_and_traffic_flows_in_the_end(
             pair.perform(name, pair.ends[name].renew(pair.now))
         elif what == "restart":
             pair.start(name, reboot=pair.rng.random() < 0.5)
+            pair.want(name)
+        elif what == "restore":
+            pair.start(name, reboot=pair.rng.random() < 0.5, lives_lost=3)
             pair.want(name)
         elif what == "replay":
             for sender, payload in list(pair.sent):

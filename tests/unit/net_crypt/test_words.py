@@ -16,7 +16,7 @@ from weave.net.crypt.gate import GATE_TABLE, gate_table
 from weave.net.crypt.pact_messages import Terms, Way
 from weave.net.crypt.probe_messages import Probe
 from weave.net.guard import plan_table, transaction
-from weave.wire import WireError, pack, unpack
+from weave.wire import Plain, WireError, pack, unpack
 
 ONE, TWO, SIX = ip_address("192.0.2.1"), ip_address("192.0.2.2"), ip_address("2001:db8::1")
 SECRET = b"s" * 32
@@ -106,6 +106,15 @@ def test_terms_that_make_no_sense_are_refused(change: dict[str, object]) -> None
     body = {**unpack(pact_messages.pack_terms(TERMS)), **change}  # type: ignore[dict-item]
     with pytest.raises(RemoteError):
         pact_messages.unpack_terms(pack(body))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("floor", [None, 1, [], [1], [1, 2, 3], [-1, 1], [1 << 32, 1], [1, (1 << 48) - 1], [1, "1"]])
+def test_a_floor_that_makes_no_sense_or_that_nothing_is_above_is_refused(floor: Plain) -> None:
+    assert pact_messages.unpack_floor(pact_messages.pack_floor((9, 120))) == (9, 120)
+    with pytest.raises(RemoteError):
+        pact_messages.unpack_floor(pack({"floor": floor}))
+    with pytest.raises(RemoteError):
+        pact_messages.unpack_floor(pact_messages.pack_terms(TERMS))
 
 
 def test_a_message_cut_off_anywhere_is_refused_or_harmless() -> None:

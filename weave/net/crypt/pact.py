@@ -12,6 +12,10 @@ sent by them can still be on its way. So nothing is lost, whichever message is l
 begins, hence no two agreements cross; the other end pokes it when it wants one. An offer names the epoch that its
 sender has: where that is one whose confirmation was lost, the offer confirms it.
 
+Offers rise in incarnation and number, so that an old one played again is none. An initiator whose state file was
+restored from a copy begins lower than it once was; it is told by a message made for its very offer, which only the
+other end can make, how high it has been, and goes on from there. The responder never goes lower.
+
 Invariants: the keys of an epoch come from ephemeral keys of both ends, so no key is ever used in two epochs, lives or
 directions; an association is installed once, at the birth of its epoch, and never again: its counter cannot restart.
 """
@@ -140,7 +144,8 @@ class Pact:
         self._rekey_at = inf
         self._try_at = now
         self._pause = limits.OFFER_RETRY_S
-        self._number = 0
+        self._latest = (me.incarnation, 0)
+        """Incarnation and number of our latest offer; the former is that of an earlier life where that was higher."""
         self._heard = (0, 0)
         """Incarnation and number of the latest offer."""
         self._tried_at = -inf
@@ -214,6 +219,8 @@ class Pact:
                     self._on_offer(parcel, now)
                 case wire.ACCEPT if self._initiates:
                     self._on_accept(parcel, now)
+                case wire.STALE if self._initiates:
+                    self._on_stale(parcel, now)
                 case wire.CONFIRM if not self._initiates:
                     self._on_confirm(parcel, now)
                 case wire.DONE if self._initiates:
@@ -235,6 +242,8 @@ class Pact:
         if state.remote_static != self._static_key:
             raise WireError("an offer in the name of another peer")
         if (theirs.incarnation, theirs.number) <= self._heard:
+            floor = state.write_message(wire.pack_floor(self._heard))
+            self._effects.append(Send(wire.encode(wire.STALE, parcel.id, floor)))
             raise WireError("an offer that is older than another")
         self._heard = theirs.incarnation, theirs.number
         if self._pending is not None and theirs.current == self._pending.epoch.id:
@@ -262,6 +271,14 @@ class Pact:
         confirm = wire.seal(keys.confirm_key(epoch.send_key), wire.CONFIRM, epoch.id)
         self._confirm = wire.encode(wire.CONFIRM, epoch.id, confirm)
         self._confirms_left, self._confirm_at = limits.CONFIRM_ATTEMPTS, now
+
+    def _on_stale(self, parcel: wire.Parcel, now: float) -> None:
+        offer = self._offer
+        if offer is None or parcel.id != offer.id:
+            return
+        self._offer = None
+        self._latest = max(self._latest, wire.unpack_floor(offer.state.read_message(parcel.body)))
+        self._hasten(now)
 
     def _on_confirm(self, parcel: wire.Parcel, now: float) -> None:
         pending = self._pending
@@ -337,7 +354,8 @@ class Pact:
         if not self._initiates:
             self._effects.append(Send(wire.encode(wire.POKE, b"", bytes([self._way is not None]))))
             return
-        self._number += 1
+        life, number = self._latest
+        self._latest = life, number + 1
         terms = self._terms(None)
         state = self._handshake(self._me.password_keys)
         try:
@@ -357,7 +375,7 @@ class Pact:
     def _terms(self, theirs: Terms | None) -> Terms:
         """Return what we bring in, in answer to what the other end does (None: we begin)."""
         current = b"" if self.current is None else self.current.id
-        ours = Terms(way=self._way, incarnation=self._me.incarnation, number=self._number, current=current)
+        ours = Terms(way=self._way, incarnation=self._latest[0], number=self._latest[1], current=current)
         if self._way is None:
             return replace(ours, why="the other end has no use for IPsec now")
         if theirs is not None and theirs.spi and not self._way.fits(theirs.way):

@@ -5,11 +5,13 @@
     3 confirm  id of the epoch (8)  MAC (32)
     4 done     id of the epoch (8)  MAC (32)
     5 poke     flags (1: without IPsec there is no way)
+    6 stale    id of the offer (8)  Noise message 2  {"floor": [incarnation, number]}
 
 `Noise_IKpsk2_25519_AESGCM_SHA256`, its prologue a context and the names of both. The id of an offer is the beginning
 of its ephemeral key, that of an epoch comes from the hash of the handshake; `cur` is the epoch that the sender has.
 `spi` is that under which the sender wants to receive, 0 for no IPsec; `from` is the address it sends from and `to` the
-one it sends to.
+one it sends to. A stale offer is one that does not rise above the floor, the latest that was heard. The kind of a
+message is not sealed: hence what is sealed in an accept makes no sense in a stale, nor the other way round.
 Decoders raise `WireError` alone.
 """
 
@@ -23,10 +25,10 @@ from weave.addresses import IPAddress
 from weave.names import PeerName
 from weave.net.crypt.limits import MAX_MESSAGE_BYTES, MAX_PENDING_WORDS, MAX_SPI, MIN_SPI
 from weave.noise.protocol import AES_GCM, IKPSK2, SHA256, Protocol
-from weave.wire import Plain, WireError, expect_bytes, expect_int, expect_map, expect_str, pack, unpack
+from weave.wire import Plain, WireError, expect_bytes, expect_int, expect_list, expect_map, expect_str, pack, unpack
 
 PROTOCOL = Protocol(IKPSK2, AES_GCM, SHA256)
-OFFER, ACCEPT, CONFIRM, DONE, POKE = 1, 2, 3, 4, 5
+OFFER, ACCEPT, CONFIRM, DONE, POKE, STALE = 1, 2, 3, 4, 5, 6
 ID_BYTES = 8
 MAC_BYTES = 32
 MAX_NUMBER = (1 << 48) - 1
@@ -85,7 +87,7 @@ def decode(data: bytes) -> Parcel:
     if not 1 <= len(data) <= MAX_MESSAGE_BYTES:
         raise WireError(f"a message about keys has {len(data)} octets")
     kind = data[0]
-    if kind in (ACCEPT, CONFIRM, DONE):
+    if kind in (ACCEPT, CONFIRM, DONE, STALE):
         if len(data) <= 1 + ID_BYTES:
             raise WireError("a message about keys is cut off")
         return Parcel(kind, data[1:1 + ID_BYTES], data[1 + ID_BYTES:])
@@ -130,6 +132,18 @@ def unpack_terms(data: bytes) -> Terms:
                  expect_int(body.get("n"), "a number", high=MAX_NUMBER),
                  expect_bytes(body.get("cur"), "an epoch", most=ID_BYTES),
                  expect_str(body.get("why"), "a reason", most=MAX_PENDING_WORDS))
+
+
+def pack_floor(floor: tuple[int, int]) -> bytes:
+    """Return the incarnation and number of the latest offer as they are sealed."""
+    return pack({"floor": list(floor)})
+
+
+def unpack_floor(data: bytes) -> tuple[int, int]:
+    """Return the incarnation and number above which an offer has to be."""
+    body = expect_map(unpack(data), "what is told of a stale offer")
+    life, number = expect_list(body.get("floor"), "a floor", size=2)
+    return expect_int(life, "an incarnation", high=MAX_SPI), expect_int(number, "a number", high=MAX_NUMBER - 1)
 
 
 def _way(body: Mapping[str, object]) -> Way | None:
