@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         BridgeState,
         DatapathConfig,
         Endpoint,
+        Grant,
         InsideState,
         Mac,
         Remote,
@@ -55,11 +56,11 @@ _PLACES = {
 }
 __all__ = [
     "INNER_NETWORK", "MIN_MTU", "MIN_MTU_V6", "AttachRequest", "Attachment", "BridgeState", "Claim", "Counterpart",
-    "CryptConfig", "Datapath", "DatapathConfig", "Endpoint", "InsideState", "KernelAbility", "Key", "Keys", "Limit",
-    "Mac", "Membership", "PeerConfig", "PeerStatus", "Receivers", "Remote", "Route", "SecureLink", "SecureLinks",
-    "SegmentMtu", "SleeveClient", "SleeveConfig", "TunnelQuality", "VxlanProver", "VxlanWay", "Way", "WayState",
-    "end_sleeve", "features_of", "has_tap", "inner_address", "is_pruned", "probe_kernel", "read_claim", "read_features",
-    "sleeve_psk", "wipe_links",
+    "CryptConfig", "Datapath", "DatapathConfig", "Endpoint", "Grant", "InsideState", "KernelAbility", "Key", "Keys",
+    "Limit", "Mac", "Membership", "PeerConfig", "PeerStatus", "Receivers", "Remote", "Route", "SecureLink",
+    "SecureLinks", "SegmentMtu", "SleeveClient", "SleeveConfig", "TunnelQuality", "VxlanProver", "VxlanWay", "Way",
+    "WayState", "end_sleeve", "features_of", "has_tap", "inner_address", "is_pruned", "probe_kernel", "read_claim",
+    "read_features", "sleeve_psk", "wipe_links",
 ]
 
 

@@ -19,7 +19,7 @@ from weave.errors import EnvironmentFailure, LocalError
 from weave.net import limits, naming, sysctl
 from weave.net.announcing import announce
 from weave.net.frames import announcement
-from weave.net.model import Attachment, AttachRequest, InsideState, Route
+from weave.net.model import Attachment, AttachRequest, InsideState, Route, in_order
 from weave.net.mtu import adjusted
 from weave.net.plan import MULTICAST, Inside, plan_inside
 from weave.net.shaping import Limit, limit
@@ -217,15 +217,18 @@ def _no_link_local(mtu: int, index: int, name: str = "") -> list[Message]:
 
 def _complete(cable: Cable, inside: Netlink, link: Link, later: ExitStack, addresses: Sequence[IPInterface] = (),
               routes: Sequence[Route] = ()) -> tuple[int, Attachment]:
-    """Add what the far end, which has these addresses and routes, lacks; make it known."""
+    """Add what the far end, which has these addresses and routes, lacks; make it known.
+
+    What else it has the container gave itself, and is not vouched for.
+    """
     missing = plan_inside(cable.request, addresses, routes)
     _quieten(cable, [*addresses, *missing.addresses])
     left_out = _configure(cable, inside, link, missing)
     mac = messages.mac_octets(link.mac)
     announce(link.name, [announcement(mac, item.packed) for item in missing.addresses], later)
     return link.peer, Attachment(
-        container=cable.request.container, interface=cable.request.interface, mac=link.mac,
-        addresses=tuple(sorted({*addresses, *missing.addresses}, key=lambda item: (item.version, int(item)))),
+        container=cable.request.container, interface=cable.request.interface, mac=cable.mac,
+        addresses=in_order(cable.request.addresses),
         mtu=link.mtu, host_interface=cable.host_interface, left_out=left_out,
     )
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ from weave.logs import fields
 from weave.net import attaching, host, limits, naming
 from weave.net.attaching import Cable
 from weave.net.host import Near
-from weave.net.model import Attachment, AttachRequest, DatapathConfig, InsideState, Mac, Packed
+from weave.net.model import Attachment, AttachRequest, DatapathConfig, Grant, InsideState, Mac, Packed, in_order
 from weave.net.namespace import OWN, identity, namespace, open_namespace, run_there, run_there_async, visit
 from weave.net.port_guard import Port
 from weave.net.port_guarding import PortGuard
@@ -51,7 +51,7 @@ class Cables:
     """Own the cables between containers and the bridge."""
 
     def __init__(self, config: DatapathConfig, mtu: int, netlink: Netlink, where: int | None,
-                 guard: PortGuard) -> None:
+                 guard: PortGuard, grants: Mapping[Key, Grant]) -> None:
         self.made = 0
         self.removed = 0
         self._guard = guard
@@ -61,6 +61,8 @@ class Cables:
         self._namespace = where
         self._identity = identity(where)
         self._known: dict[Key, _Known] = {}
+        self._grants = dict(grants)
+        """Of cables that are not known yet."""
         self._turns = trio.Semaphore(limits.KERNEL_JOBS)
         self._sockets = ExitStack()
         self._idle: list[Netlink] = []
@@ -71,8 +73,12 @@ class Cables:
         """Close what is open; the cables stay."""
         self._sockets.close()
 
-    def look(self) -> list[Attachment]:
-        """Return the containers on the bridge, sorted; those that went are forgotten."""
+    def look(self, *, adopting: bool = False) -> list[Attachment]:
+        """Return the containers on the bridge, sorted; those that went are forgotten.
+
+        The kernel says which cables there are, not what is right at their far ends, where the container rules. Only
+        `adopting`, what is at the end of a cable of which nothing is known is all that can be had, and is believed.
+        """
         known: dict[Key, _Known] = {}
         for near in host.near_ends(self._netlink):
             key = (near.container, near.interface)
@@ -82,9 +88,14 @@ class Cables:
                 continue
             found = host.read_attachment(self._netlink, near)
             if found is not None:
-                known[key] = _Known.of(near.link.index, found)
+                known[key] = _Known.of(near.link.index, self._as_granted(found, adopting=adopting))
         self._known = known
         return [known[key].attachment for key in sorted(known)]
+
+    def _as_granted(self, found: Attachment, *, adopting: bool) -> Attachment:
+        unknown = Grant(found.mac, found.addresses if adopting else ())
+        grant = self._grants.pop((found.container, found.interface), unknown)
+        return replace(found, mac=grant.mac, addresses=grant.addresses)
 
     def settle(self, bridge: int) -> int:
         """Plug cables in again that fell off the bridge, because it was removed; return how many."""
@@ -107,6 +118,7 @@ class Cables:
     async def attach(self, request: AttachRequest, bridge: int) -> Attachment:
         """Put a container on the bridge, or complete what is there; on failure all is as it was."""
         mac, mtu = self.decide(request)
+        before = self._known.get((request.container, request.interface))
         with namespace(request.netns) as descriptor:
             if identity(descriptor) == self._identity:
                 raise LocalError(f"{request.netns} is the host's own network namespace, not a container's; "
@@ -122,9 +134,10 @@ class Cables:
                 if is_new:
                     self._guard.dismiss(cable.host_interface)
                 raise
-        self._known[request.container, request.interface] = _Known.of(index, attachment)
+        joined = self._known[request.container, request.interface] = _joined(index, attachment, before)
+        self._grants.pop((request.container, request.interface), None)
         self.made += 1
-        return attachment
+        return joined.attachment
 
     async def detach(self, container: str, interface: str) -> bool:
         """Take a container off the bridge; say whether it was on it."""
@@ -133,6 +146,7 @@ class Cables:
             gone = await run_there_async(None, lambda _: attaching.remove(name, socket))
         # not before: who looks meanwhile finds the cable still, and where it cannot be removed the container stays
         self._known.pop((container, interface), None)
+        self._grants.pop((container, interface), None)
         self._guard.dismiss(name)
         self.removed += gone
         return gone
@@ -141,10 +155,9 @@ class Cables:
                                addresses: Sequence[IPInterface]) -> None:
         """Take addresses from a container that stays; what is gone already is fine."""
         where = netns if netns is not None else self._find_namespace(container, interface)
-        if where is None:
-            return
-        with namespace(where) as descriptor:
-            await run_there_async(descriptor, lambda _: attaching.remove_addresses(interface, addresses))
+        if where is not None:
+            with namespace(where) as descriptor:
+                await run_there_async(descriptor, lambda _: attaching.remove_addresses(interface, addresses))
         self._guard.dismiss(naming.host_interface(container, interface), addresses)
         known = self._known.get((container, interface))
         if known is not None:
@@ -225,7 +238,7 @@ class Cables:
         return name, naming.host_mac(name, self._config.peer)
 
     def decide(self, request: AttachRequest) -> tuple[str, int]:
-        """Return the MAC and MTU of an interface; refuse what cannot be."""
+        """Return the MAC and MTU of an interface, the MAC that it has if it is there; refuse what cannot be."""
         naming.check_container(request.container)
         naming.check_interface(request.interface)
         mtu = request.mtu or self._mtu
@@ -233,5 +246,15 @@ class Cables:
         if not least <= mtu <= self._mtu:
             raise LocalError(f"an MTU of {mtu} is not possible here; choose one between {least} and {self._mtu}, which "
                              "is what the underlay of all hosts carries")
-        mac = request.mac or naming.container_mac(request.container, request.interface, self._config.peer)
+        known = self._known.get((request.container, request.interface))
+        mac = request.mac or (naming.container_mac(request.container, request.interface, self._config.peer)
+                              if known is None else known.attachment.mac)
         return naming.check_mac(mac), mtu
+
+
+def _joined(index: int, attachment: Attachment, before: _Known | None) -> _Known:
+    """Return a cable that is new, or was completed, with what it was given before."""
+    if before is not None and before.index == index:
+        attachment = replace(attachment, addresses=in_order(
+            [*before.attachment.addresses, *attachment.addresses]))
+    return _Known.of(index, attachment)

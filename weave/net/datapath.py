@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from types import MappingProxyType
 
 import trio
 
@@ -28,6 +29,7 @@ from weave.net.model import (
     BridgeState,
     DatapathConfig,
     Endpoint,
+    Grant,
     InsideState,
     Mac,
     Remote,
@@ -52,7 +54,7 @@ class Datapath:
     """Own everything of ours in the kernel of one host."""
 
     def __init__(self, config: DatapathConfig, netlink: Netlink, netfilter: Netlink, carries: int, mtu: int,
-                 where: int | None) -> None:
+                 where: int | None, grants: Mapping[tuple[str, str], Grant]) -> None:
         self.carries = carries
         """The largest MTU of the segment that this host's underlay bears, or its operator allows."""
         self._config = config
@@ -61,7 +63,7 @@ class Datapath:
         self._namespace = where
         self._overlay = Overlay(config, mtu, netlink, where)
         self._guard = PortGuard(netfilter, where, enabled=config.guard_sources)
-        self._cables = Cables(config, mtu, netlink, where, self._guard)
+        self._cables = Cables(config, mtu, netlink, where, self._guard, grants)
         self._exposure = Exposure(config, self._overlay, netlink, where)
         self._watch = Watch(where, lambda: self._overlay.ours)
         self._came = trio.Event()
@@ -74,8 +76,12 @@ class Datapath:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: DatapathConfig, *, netns: int | None = None) -> AsyncIterator["Datapath"]:
+    async def open(cls, config: DatapathConfig, *, netns: int | None = None,
+                   grants: Mapping[tuple[str, str], Grant] = MappingProxyType({})) -> AsyncIterator["Datapath"]:
         """Take over what an earlier router left in the kernel, and complete it.
+
+        `grants` is what containers, by container and interface, were given: a container may have taken more since. Of
+        others, all that is known is what they have.
 
         Works in the network namespace of the calling thread, or in that of the descriptor `netns`, which must stay
         open. What can be missing on a host (rights, kernel features, `nft`) is an `EnvironmentFailure` here.
@@ -87,7 +93,7 @@ class Datapath:
             if not config.mtu:
                 bridge = devices.find(netlink, config.bridge)
                 mtu = carries if bridge is None else min(carries, max(bridge.mtu, config.least_mtu))
-            datapath = cls(config, netlink, netfilter, carries, mtu, netns)
+            datapath = cls(config, netlink, netfilter, carries, mtu, netns, grants)
             with closing(datapath._cables), closing(datapath._watch), closing(datapath._overlay.snooping):
                 await datapath._adopt()
                 yield datapath
@@ -97,7 +103,7 @@ class Datapath:
         self._exposure.adopt()
         self._cables.settle(self._overlay.bridge)
         self._overlay.remove_former_bridges()
-        found = self._cables.look()
+        found = self._cables.look(adopting=True)
         self._guard.adopt(map(port_of, found))
         await self._guard.settle()
         await self._tell_local()
@@ -263,7 +269,7 @@ class Datapath:
         await self._tell_local_whatever_happens()
 
     async def attachments(self) -> list[Attachment]:
-        """Return the containers on the bridge, as found in the kernel, sorted by container and interface."""
+        """Return the containers whose cables are there, with what they were given, by container and interface."""
         found = self._cables.look()
         await trio.lowlevel.checkpoint()
         return found

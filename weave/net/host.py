@@ -8,7 +8,7 @@ from pathlib import Path
 from weave.addresses import IPAddress, IPInterface, IPNetwork
 from weave.errors import WeaveError
 from weave.net import limits, naming, uplink
-from weave.net.model import Attachment, DatapathConfig
+from weave.net.model import Attachment, DatapathConfig, in_order
 from weave.net.namespace import namespace
 from weave.netlink import messages
 from weave.netlink.connection import Netlink, NetlinkFailure
@@ -54,8 +54,7 @@ def read_attachment(netlink: Netlink, near: Near) -> Attachment | None:
         found = interface_addresses(netlink, near.link.peer, near.link.peer_namespace)
     except NetlinkFailure:
         return None
-    in_order = tuple(sorted(found, key=lambda item: (item.version, int(item))))
-    return Attachment(near.container, near.interface, far.mac, in_order, far.mtu, near.link.name)
+    return Attachment(near.container, near.interface, far.mac, in_order(found), far.mtu, near.link.name)
 
 
 def find_namespace(netlink: Netlink, wanted: int) -> Path | None:

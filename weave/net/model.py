@@ -1,6 +1,6 @@
 """What the dataplane is asked for and what it answers: values only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NewType
@@ -126,7 +126,7 @@ class AttachRequest:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A container's interface on the bridge, as the kernel has it."""
+    """A container's interface on the bridge: with the MAC and the addresses that it was given."""
 
     container: str
     interface: str
@@ -137,6 +137,19 @@ class Attachment:
     """The end of the cable on the host."""
     left_out: tuple[Route, ...] = ()
     """Of the optional routes."""
+
+
+def in_order(addresses: Iterable[IPInterface]) -> tuple[IPInterface, ...]:
+    """Return addresses, each once, as an attachment lists them."""
+    return tuple(sorted(set(addresses), key=lambda item: (item.version, int(item))))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What an interface of a container was given, whatever the container made of it since."""
+
+    mac: str
+    addresses: tuple[IPInterface, ...]
 
 
 @dataclass(frozen=True, slots=True)

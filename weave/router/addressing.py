@@ -114,6 +114,12 @@ class Addressing:
         """Return what `ident` holds."""
         return [] if self._ipam is None else self._ipam.lookup(ident, subnet)
 
+    def is_held_by_another(self, ident: str, address: IPAddress) -> bool:
+        """Say whether the allocator of this host gave an address to somebody else."""
+        owned = {} if self._ipam is None else self._ipam.owned()
+        return any(other != ident and any(address == held.ip for held in addresses)
+                   for other, addresses in owned.items())
+
     async def bridge_address(self) -> IPInterface | None:
         """Return the bridge's address, taken from the range at the first call; None without a range.
 

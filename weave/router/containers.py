@@ -6,7 +6,7 @@ whoever forgot to say so.
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +25,7 @@ from weave.ipam import Reservation
 from weave.labels import check_labels
 from weave.logs import fields
 from weave.net import Attachment as Plugged
-from weave.net import AttachRequest, Datapath, Endpoint, Route
+from weave.net import AttachRequest, Datapath, Endpoint, Grant, Route
 from weave.router.addressing import Addressing, is_wished, refuse_own
 from weave.router.admission import Admission
 from weave.router.announce import Announcer
@@ -70,16 +70,18 @@ class Containers:
     """Own the attachments of this host."""
 
     def __init__(self, *, store: Store, datapath: Datapath, addressing: Addressing, naming: Naming,
-                 announcer: Announcer, admission: Admission) -> None:
+                 announcer: Announcer, admission: Admission, others: Callable[[], Iterable[Endpoint]]) -> None:
         self._store = store
         self._datapath = datapath
         self._addressing = addressing
         self._naming = naming
         self._announcer = announcer
         self._admission = admission
+        self._others = others
+        """The endpoints on other hosts that live."""
         self._attached: dict[tuple[str, str], Attachment] = {}
         self._turnstile = _Turnstile()
-        self._orphans: list[tuple[str, IPInterface]] = []
+        self._orphans: list[Attachment] = []
 
     def attachments(self) -> list[Attachment]:
         """Return what is attached, sorted by container and interface."""
@@ -87,8 +89,7 @@ class Containers:
 
     async def recover(self) -> None:
         """Find again what was attached in an earlier life and still lives; let go of what does not."""
-        rows = await self._store.read(TABLE)
-        remembered = {attachment_key(row): row for row in map(_decode, rows.values())}
+        remembered = {attachment_key(row): row for row in await _rows(self._store)}
         alive = {(found.container, found.interface): found for found in await self._datapath.attachments()}
         self._attached.update(remembered)
         for key, found in sorted(alive.items()):
@@ -110,22 +111,71 @@ class Containers:
 
     async def _adopt(self, found: Attachment) -> None:
         """Take in a container that runs but is in no record: the state file is newer than it, or was lost."""
+        stolen = [address for address in found.addresses if self._is_held_by_another(found, address)]
+        if stolen:
+            await self._take_away(found, stolen, "another container of this host, or the host, has it")
+            found = replace(found, addresses=tuple(item for item in found.addresses if item not in stolen))
         log.warning("container found that is in no record; its addresses are claimed", extra=fields(
             container=found.container, interface=found.interface, addresses=",".join(map(str, found.addresses))))
-        await self._store.commit([Put(TABLE, _row_key(found), _encode(found))])
-        self._attached[attachment_key(found)] = found
-        self._announcer.announce(_endpoint(found))
-        self._orphans += [(ident_of(*attachment_key(found)), address) for address in found.addresses]
+        await self._record(found)
+        self._orphans.append(found)
+
+    async def _record(self, attachment: Attachment) -> None:
+        """Make what an attachment is now durable, and known."""
+        await self._store.commit([Put(TABLE, _row_key(attachment), _encode(attachment))])
+        self._attached[attachment_key(attachment)] = attachment
+        self._announcer.announce(_endpoint(attachment))
+
+    def _is_held_by_another(self, found: Attachment, address: IPInterface) -> bool:
+        """Say whether somebody else on this host has an address, by the allocator or by an attachment."""
+        key = attachment_key(found)
+        return self._addressing.is_held_by_another(ident_of(*key), address.ip) or any(
+            address.ip == held.ip
+            for other, attachment in self._attached.items() if other != key for held in attachment.addresses)
+
+    async def _take_away(self, found: Attachment, addresses: Sequence[IPInterface], reason: object) -> None:
+        """Take addresses of others from a container that is in no record and has them."""
+        log.warning("a container that is in no record has an address of another, which is taken from it", extra=fields(
+            container=found.container, interface=found.interface, addresses=",".join(map(str, addresses)),
+            reason=reason))
+        try:
+            await self._datapath.remove_addresses(found.container, found.interface, None, addresses)
+        except EnvironmentFailure as exc:
+            log.warning("an address cannot be taken from a container", extra=fields(
+                container=found.container, reason=exc))
 
     async def claim_orphans(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Claim the addresses of containers that were found: this may wait for the range to be divided."""
+        """Claim the addresses of containers that were found: this may wait for the range to be divided.
+
+        One that another has is taken from them: a container can give itself any address, and no record says otherwise.
+        """
         task_status.started()
-        for ident, address in self._orphans:
-            try:
-                await self._addressing.fulfil(ident, Exactly(address))
-            except WeaveError as exc:
-                log.error("an address runs here that is not ours to give", extra=fields(  # noqa: TRY400
-                    container=ident, address=address, reason=exc))
+        for orphan in self._orphans:
+            for address in orphan.addresses:
+                try:
+                    self._refuse_others(address)
+                    await self._addressing.fulfil(ident_of(*attachment_key(orphan)), Exactly(address))
+                    self._refuse_others(address)
+                except Conflict as exc:
+                    await self._disown(orphan, address, exc)
+                except WeaveError as exc:
+                    log.error("an address runs here that is not ours to give", extra=fields(  # noqa: TRY400
+                        container=orphan.container, address=address, reason=exc))
+
+    def _refuse_others(self, address: IPInterface) -> None:
+        """Raise `Conflict` for an address that a living container of another host, or that host, has."""
+        for endpoint in self._others():
+            if any(address.ip == held.ip for held in endpoint.addresses):
+                raise Conflict(f"{address.ip} is in use by {endpoint.container} on {endpoint.peer}")
+
+    async def _disown(self, orphan: Attachment, address: IPInterface, reason: Conflict) -> None:
+        """Have an address of another no longer be that of a container that was found."""
+        async with self._turnstile.pass_through(orphan.container):
+            held = self._attached.get(attachment_key(orphan))
+            if held is None or address not in held.addresses:
+                return
+            await self._take_away(orphan, [address], reason)
+            await self._record(replace(held, addresses=tuple(item for item in held.addresses if item != address)))
 
     async def sweep(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Detach containers whose interface vanished, until cancelled."""
@@ -287,10 +337,7 @@ class Containers:
             for address in removed:
                 await self._release(container, interface, address.ip)
                 await self._naming.remove(container, None, address.ip)
-            smaller = replace(attachment, addresses=kept)
-            await self._store.commit([Put(TABLE, _row_key(smaller), _encode(smaller))])
-            self._attached[attachment_key(smaller)] = smaller
-            self._announcer.announce(_endpoint(smaller))
+            await self._record(replace(attachment, addresses=kept))
 
     async def _drop(self, attachment: Attachment) -> None:
         """Forget one attachment everywhere, though whoever asked gives up meanwhile.
@@ -323,6 +370,15 @@ class Containers:
     async def _release(self, container: str, interface: str, address: IPAddress | None = None) -> None:
         with suppress(NotFound):
             await self._addressing.release(ident_of(container, interface), address)
+
+
+async def grants_of(store: Store) -> dict[tuple[str, str], Grant]:
+    """Return what is recorded of the containers of an earlier life, for the datapath to believe."""
+    return {attachment_key(row): Grant(row.mac, row.addresses) for row in await _rows(store)}
+
+
+async def _rows(store: Store) -> list[Attachment]:
+    return [_decode(row) for row in (await store.read(TABLE)).values()]
 
 
 def attachment_key(attachment: Attachment) -> tuple[str, str]:

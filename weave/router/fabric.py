@@ -121,6 +121,11 @@ class Fabric:
         self.refused["MAC announced by two peers"] += refused
         return chosen
 
+    def living_endpoints(self) -> list[Endpoint]:
+        """Return those whose routers are heard of; an endpoint of another may have moved on, to this host even."""
+        reachable = self._mesh.core.reachable()
+        return [endpoint for endpoint in self.endpoints() if endpoint.peer in reachable]
+
     def endpoints_changed(self, changes: Sequence[ChannelChange]) -> None:
         """Take in what peers announce; bad announcements are refused and counted."""
         for change in changes:

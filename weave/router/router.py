@@ -56,7 +56,7 @@ from weave.router.announce import Announcer
 from weave.router.cni import CniServer
 from weave.router.cni_ipam import IpamPlugin
 from weave.router.cni_net import NetPlugin
-from weave.router.containers import Containers
+from weave.router.containers import Containers, grants_of
 from weave.router.control import RouterControl
 from weave.router.exposure import Exposure
 from weave.router.fabric import CAN_SLEEVE, CAN_VXLAN, CARRIES, ENCRYPTED, PROVES, Fabric
@@ -162,7 +162,7 @@ class Router:
         ability = self._ability()
         config = self._datapath_config(me, ability)
         async with AsyncExitStack() as stack:
-            datapath = await stack.enter_async_context(Datapath.open(config))
+            datapath = await stack.enter_async_context(Datapath.open(config, grants=await grants_of(store)))
             self._check_routes(datapath)
             if ability is None:
                 await wipe_links(config)
@@ -227,7 +227,8 @@ class Parts:
         self.exposure = Exposure(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
                                  announcer=self.announcer)
         self.containers = Containers(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
-                                     announcer=self.announcer, admission=Admission(datapath))
+                                     announcer=self.announcer, admission=Admission(datapath),
+                                     others=self.fabric.living_endpoints)
         self.leases = Leases(store, self.addressing)
         self.spool = Spool(settings.socket.parent / spool.DIRECTORY)
         self.cni = self._cni_server(ranges)

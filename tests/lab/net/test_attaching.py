@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from weave.errors import EnvironmentFailure, LocalError
-from weave.net import Datapath, attaching, limits
+from weave.net import Datapath, Grant, attaching, limits
 from weave.netlink.connection import Netlink, NetlinkFailure
 
 from .hosts import DEADLINE_S, LAB, Host, Place, Underlay, request, underlay
@@ -111,6 +111,37 @@ def test_more_addresses_are_added_and_taken_away_again(net: Underlay) -> None:
         assert [list(map(str, found.addresses)) for found in await path.attachments()] == [["10.32.0.2/12"]]
 
     with_datapath(net, body)
+
+
+def test_what_a_container_gave_itself_is_not_its_own(net: Underlay) -> None:
+    """Neither when it is asked for something else, nor at a look, nor for the next router, which has the record."""
+    async def main() -> None:
+        host, inside, victim = net.host(1), net.place(), net.place()
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            await path.attach(request(victim, "c2", "10.32.0.2/12"))
+            first = await path.attach(request(inside, "c1", "10.32.0.1/12"))
+            inside.run("ip", "link", "set", "ethwe", "address", "02:00:00:00:00:99")
+            inside.run("ip", "addr", "add", "10.32.0.2/12", "dev", "ethwe")
+            assert await path.attach(request(inside, "c1", "10.32.0.1/12")) == first
+            await path.reconcile()
+            before = sources(host), neighbours(host)
+        grants = {("c1", "ethwe"): Grant(first.mac, first.addresses)}
+        async with Datapath.open(host.config, netns=host.place.descriptor, grants=grants) as path:
+            assert (await path.attachments())[0] == first
+            await path.reconcile()
+            assert (sources(host), neighbours(host)) == before
+
+    trio.run(main)
+
+
+def sources(host: Host) -> str:
+    """Return what containers may send from."""
+    return host.place.run("nft", "-s", "list", "table", "bridge", "weave_ports")
+
+
+def neighbours(host: Host) -> list[str]:
+    """Return whom the bridge answers for."""
+    return sorted(host.place.run("ip", "neigh", "show", "dev", "weave", "proto", "119").splitlines())
 
 
 def test_an_address_is_taken_from_a_container_whose_namespace_is_found_again(net: Underlay) -> None:

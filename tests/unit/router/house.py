@@ -20,7 +20,7 @@ from weave.dns import Catalogue
 from weave.errors import EnvironmentFailure
 from weave.ipam import Allocators, IpamService, Seed
 from weave.names import PeerName
-from weave.net import Attachment, AttachRequest, BridgeState
+from weave.net import Attachment, AttachRequest, BridgeState, Endpoint
 from weave.router import containers, exposure, naming
 from weave.router.addressing import Addressing
 from weave.router.admission import Admission
@@ -151,6 +151,8 @@ class House:
     announcer: Announcer
     containers: Containers
     exposure: Exposure
+    others: list[Endpoint]
+    """What lives on other hosts."""
 
     async def state(self) -> object:
         """Return everything that there is of containers, addresses and names, to be compared."""
@@ -169,15 +171,17 @@ async def house(*, has_bridge: bool = True) -> AsyncIterator[House]:
     catalogue = Catalogue(me=ME, ranges=[RANGE])
     names = Naming(store=store, mesh=mesh, catalogue=catalogue, me=ME)  # type: ignore[arg-type]
     announcer = Announcer(mesh, ME)  # type: ignore[arg-type]
+    others: list[Endpoint] = []
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
         service.expect_nobody()
         made = House(
             store, kernel, service, addressing, catalogue, names, announcer,
             Containers(store=store, datapath=kernel, addressing=addressing,  # type: ignore[arg-type]
-                       naming=names, announcer=announcer, admission=Admission(kernel)),  # type: ignore[arg-type]
+                       naming=names, announcer=announcer, admission=Admission(kernel),  # type: ignore[arg-type]
+                       others=lambda: others),
             Exposure(store=store, datapath=kernel, addressing=addressing,  # type: ignore[arg-type]
-                     naming=names, announcer=announcer))
+                     naming=names, announcer=announcer), others)
         await names.recover()
         await made.exposure.recover()
         await made.containers.recover()

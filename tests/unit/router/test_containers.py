@@ -13,10 +13,13 @@ from weave.addresses import parse_interface
 from weave.api.control import DetachSpec
 from weave.api.wishes import parse_wishes
 from weave.errors import EnvironmentFailure, LocalError
-from weave.router.containers import SWEEP_GATHERS_S, SWEEP_INTERVAL_S
+from weave.names import PeerName
+from weave.net import Endpoint, Grant
+from weave.router.containers import SWEEP_GATHERS_S, SWEEP_INTERVAL_S, grants_of
 from weave.router.control import RouterControl
 
 SOON_S = 1.0
+THERE = PeerName("02:00:00:00:00:02")
 
 
 def test_an_attach_cancelled_at_any_step_leaves_nothing() -> None:
@@ -166,6 +169,27 @@ def test_a_container_that_ended_while_the_kernel_fails_is_forgotten_later() -> N
                 await trio.sleep(SWEEP_INTERVAL_S * 2)
                 assert await made.state() == before
                 nursery.cancel_scope.cancel()
+    play(story)
+
+
+def test_a_container_in_no_record_keeps_its_addresses_but_for_those_of_others() -> None:
+    """The state file is older than it, or was lost; a container can give itself any address."""
+    async def story() -> None:
+        async with house() as made:
+            await made.service.claim("victim", parse_interface("10.32.0.7/24"))
+            made.others.append(Endpoint("02:00:00:00:00:99", (parse_interface("192.0.2.8/24"),), "far", "ethwe", THERE))
+            made.kernel.inside["blue", "ethwe"] = tuple(map(parse_interface, (
+                "10.32.0.5/24", "10.32.0.7/24", "192.0.2.8/24", "192.0.2.9/24")))
+            await made.containers.recover()
+            assert "10.32.0.7" not in str(made.announcer.local())
+            await made.containers.claim_orphans()
+            kept = tuple(map(parse_interface, ("10.32.0.5/24", "192.0.2.9/24")))
+            assert made.kernel.inside["blue", "ethwe"] == kept
+            assert [item.addresses for item in made.containers.attachments()] == [kept]
+            assert [item.addresses for item in made.announcer.local() if item.container == "blue"] == [kept]
+            assert made.service.lookup("blue") == list(kept)
+            assert await grants_of(made.store) == {("blue", "ethwe"):
+                Grant(made.containers.attachments()[0].mac, kept)}
     play(story)
 
 
