@@ -51,9 +51,11 @@ class Announcer:
         self._local[ours.mac] = ours
         self._tell(key, value)
 
-    def withdraw(self, mac: str) -> None:
-        """Tell every peer soon that the endpoint is gone."""
-        if self._local.pop(mac, None) is not None:
+    def withdraw(self, mac: str, container: str, interface: str) -> None:
+        """Tell every peer soon that the endpoint is gone; one of somebody else with that MAC stays."""
+        ours = self._local.get(mac)
+        if ours is not None and (ours.container, ours.interface) == (container, interface):
+            del self._local[mac]
             self._tell(key_of(mac), None)
 
     def _tell(self, key: bytes, value: bytes | None) -> None:

@@ -217,6 +217,8 @@ class Containers:
             gateway = await self._addressing.bridge_address() if spec.default_route or self._naming.enabled else None
             request = _request(spec, before, addresses, gateway)
             planned = self._planned(spec, before, request, gateway)
+            if before is None:
+                self._refuse_mac_of_another(spec, planned.mac)
             names = self._names(planned)
             cable: list[Plugged] = []
             undo.push_async_callback(self._strike_out, planned, before, names)
@@ -226,6 +228,8 @@ class Containers:
                                  left_out=tuple(route.destination for route in cable[0].left_out))
             if (attachment.mac, attachment.mtu, attachment.addresses) != (planned.mac, planned.mtu, planned.addresses):
                 await self._write_down(attachment, names)
+            if before is None:  # another may have come with it meanwhile
+                self._refuse_mac_of_another(spec, attachment.mac)
             undo.callback(self._untell, attachment, before, names)
             self._announcer.announce(_endpoint(attachment))
             self._attached[attachment_key(attachment)] = attachment
@@ -272,6 +276,21 @@ class Containers:
             fqdns=tuple(sorted({*spec.fqdns, *names})), labels=check_labels({**labels, **spec.labels}),
             network=spec.network or network)
 
+    def _refuse_mac_of_another(self, spec: AttachSpec, mac: str) -> None:
+        """Raise `Conflict` where an interface that comes has the MAC of one that is there: nobody would find both.
+
+        Of other hosts, that is asked for a MAC that somebody chose; nobody keeps us from one that is ours.
+        """
+        if mac == self._datapath.bridge_mac:
+            raise Conflict(f"{mac} is the MAC of this host's bridge; choose another with --mac")
+        for other, attachment in self._attached.items():
+            if attachment.mac == mac and other != (spec.container, spec.interface):
+                raise Conflict(f"{mac} is the MAC of {other[1]} of container {other[0]}; choose another with --mac")
+        for endpoint in () if spec.mac is None else self._others():
+            if endpoint.mac == mac:
+                raise Conflict(f"{mac} is the MAC of {endpoint.interface or 'the bridge'} of "
+                               f"{endpoint.container} on {endpoint.peer}; choose another with --mac")
+
     def _names(self, attachment: Attachment) -> list[Change]:
         return [] if not attachment.fqdns else self._naming.registration(
             attachment.container, attachment.fqdns, [address.ip for address in attachment.addresses])
@@ -301,7 +320,7 @@ class Containers:
         self._naming.spread(self._naming.taking_back(names))
         if before is None:
             self._attached.pop(attachment_key(attachment), None)
-            self._announcer.withdraw(attachment.mac)
+            self._announcer.withdraw(attachment.mac, *attachment_key(attachment))
             return
         self._attached[attachment_key(before)] = before
         self._announcer.announce(_endpoint(before))
@@ -348,7 +367,7 @@ class Containers:
         container, interface = attachment_key(attachment)
         with finishing(f"the removal of {interface} of container {container}"):
             await self._datapath.detach(container, interface)
-            self._announcer.withdraw(attachment.mac)
+            self._announcer.withdraw(attachment.mac, container, interface)
             await self._release(container, interface)
             is_last = not any(other != (container, interface) for other in self._attached if other[0] == container)
             names = self._naming.removal(

@@ -194,5 +194,5 @@ class Exposure:
             self._announcer.announce(Endpoint(mac=self._datapath.bridge_mac, addresses=addresses,
                                               container=EXPOSE_IDENT, interface="", peer=None))
         else:
-            self._announcer.withdraw(self._datapath.bridge_mac)
+            self._announcer.withdraw(self._datapath.bridge_mac, EXPOSE_IDENT, "")
         self.on_addresses(addresses)

@@ -63,6 +63,7 @@ class FakeKernel:
     """The part of `Datapath` that containers and exposure use; once begun, a change is not cancelled."""
 
     inside: dict[tuple[str, str], tuple[IPInterface, ...]] = field(default_factory=dict)
+    macs: dict[tuple[str, str], str] = field(default_factory=dict)
     bridge: set[IPInterface] = field(default_factory=set)
     masqueraded: set[IPNetwork] = field(default_factory=set)
     refuses: IPInterface | None = None
@@ -73,7 +74,10 @@ class FakeKernel:
     mtu: int = MTU
 
     def decide(self, request: AttachRequest) -> tuple[str, int]:
-        return _mac(request.container, request.interface), MTU
+        return request.mac or self._mac_of(request.container, request.interface), MTU
+
+    def _mac_of(self, container: str, interface: str) -> str:
+        return self.macs.get((container, interface)) or _mac(container, interface)
 
     async def _work(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -84,11 +88,13 @@ class FakeKernel:
     async def attach(self, request: AttachRequest) -> Attachment:
         await self._work()
         self.inside[request.container, request.interface] = request.addresses
+        self.macs[request.container, request.interface] = self.decide(request)[0]
         return self._attachment(request.container, request.interface)
 
     async def detach(self, container: str, interface: str) -> None:
         await self._work()
         self.inside.pop((container, interface), None)
+        self.macs.pop((container, interface), None)
 
     async def remove_addresses(self, container: str, interface: str, netns: Path, gone: Sequence[IPInterface]) -> None:
         await self._work()
@@ -103,7 +109,7 @@ class FakeKernel:
         return [self._attachment(*key) for key in sorted(self.inside)]
 
     def _attachment(self, container: str, interface: str) -> Attachment:
-        return Attachment(container=container, interface=interface, mac=_mac(container, interface),
+        return Attachment(container=container, interface=interface, mac=self._mac_of(container, interface),
                           addresses=self.inside[container, interface], mtu=MTU, host_interface="vethwe0")
 
     def are_admitted(self, addresses: Sequence[IPAddress]) -> bool:
@@ -191,9 +197,10 @@ async def house(*, has_bridge: bool = True) -> AsyncIterator[House]:
         nursery.cancel_scope.cancel()
 
 
-def spec(container: str = "blue", *wishes: str, interface: str = "ethwe", fqdns: Sequence[str] = ()) -> AttachSpec:
+def spec(container: str = "blue", *wishes: str, interface: str = "ethwe", fqdns: Sequence[str] = (),
+         mac: str | None = None) -> AttachSpec:
     """Return what `weave attach` would ask for."""
-    return AttachSpec(container, NETNS, interface, parse_wishes(wishes or ("net:default",)), tuple(fqdns))
+    return AttachSpec(container, NETNS, interface, parse_wishes(wishes or ("net:default",)), tuple(fqdns), mac)
 
 
 async def cut_short(job: Callable[[], Awaitable[object]], steps: int) -> bool:

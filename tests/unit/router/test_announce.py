@@ -80,7 +80,7 @@ async def test_the_last_state_is_told() -> None:
         announcer.announce(endpoint(MAC, "10.32.0.1/12"))
         announcer.announce(endpoint(MAC, "10.32.0.1/12", "10.32.0.9/12"))
         announcer.announce(endpoint(OTHER, "10.32.0.2/12"))
-        announcer.withdraw(OTHER)
+        announcer.withdraw(OTHER, "c1", "eth0")
         await trio.sleep(2 * GATHER_S)
         told = dict(mesh.told)
         value = told[key_of(MAC)]
@@ -95,7 +95,7 @@ async def test_what_is_known_already_is_not_told_again() -> None:
         for _ in range(3):
             announcer.announce(endpoint(MAC, "10.32.0.1/12"))
             await trio.sleep(2 * GATHER_S)
-        announcer.withdraw(OTHER)
+        announcer.withdraw(OTHER, "c1", "eth0")
         await trio.sleep(2 * GATHER_S)
         assert len(mesh.told) == 1
 
@@ -119,3 +119,11 @@ async def test_what_cannot_be_told_after_all_harms_nobody_else() -> None:
         mesh.refused = key_of(MAC)
         await trio.sleep(2 * GATHER_S)
         assert [key for key, _ in mesh.told] == [key_of(OTHER)]
+
+
+@in_no_time
+async def test_an_endpoint_is_not_withdrawn_for_another_with_its_mac() -> None:
+    async with announcing() as (announcer, _mesh):
+        announcer.announce(endpoint(MAC, "10.32.0.1/12"))
+        announcer.withdraw(MAC, "c2", "eth0")
+        assert [item.mac for item in announcer.local()] == [MAC]

@@ -11,6 +11,7 @@ import trio
 from tests.unit.router.house import ME, House, cut_short, house, play, spec
 from weave.addresses import parse_interface
 from weave.api.control import DetachSpec
+from weave.api.errors import Conflict
 from weave.api.wishes import parse_wishes
 from weave.errors import EnvironmentFailure, LocalError
 from weave.names import PeerName
@@ -169,6 +170,43 @@ def test_a_container_that_ended_while_the_kernel_fails_is_forgotten_later() -> N
                 await trio.sleep(SWEEP_INTERVAL_S * 2)
                 assert await made.state() == before
                 nursery.cancel_scope.cancel()
+    play(story)
+
+
+@pytest.mark.parametrize("mac", ["02:00:00:00:00:77", "02:00:00:00:00:99", ME])
+def test_a_mac_that_is_taken_is_refused_and_stays_whose_it_is(mac: str) -> None:
+    async def story() -> None:
+        async with house() as made:
+            await made.containers.attach(spec("first", mac="02:00:00:00:00:77"))
+            made.others.append(Endpoint("02:00:00:00:00:99", (), "far", "ethwe", THERE))
+            before = await made.state()
+            with pytest.raises(Conflict, match=f"{mac} is the MAC of"):
+                await made.containers.attach(spec("blue", mac=mac))
+            await made.containers.detach(DetachSpec("blue"))
+            assert await made.state() == before
+            await made.containers.attach(spec("first", mac="02:00:00:00:00:77"))
+            assert await made.state() == before
+    play(story)
+
+
+def test_of_two_that_come_with_one_mac_one_is_refused() -> None:
+    async def story() -> None:
+        async with house() as made:
+            refused: list[str] = []
+
+            async def attach(container: str) -> None:
+                try:
+                    await made.containers.attach(spec(container, mac="02:00:00:00:00:77"))
+                except Conflict:
+                    refused.append(container)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(attach, "one")
+                nursery.start_soon(attach, "other")
+            [attached] = made.containers.attachments()
+            assert {attached.container, *refused} == {"one", "other"}
+            assert sorted(made.kernel.inside) == [(attached.container, "ethwe")]
+            assert {attached.container} < {item.container for item in made.announcer.local()}
     play(story)
 
 
