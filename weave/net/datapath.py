@@ -303,8 +303,16 @@ class Datapath:
         if await self._exposure.remove(interface):
             await self._tell_local()
 
+    async def restore_exposed(self, interfaces: Collection[IPInterface], lent: Collection[IPInterface]) -> None:
+        """Expose the host at these addresses, the `lent` ones with masquerading, as an earlier router did."""
+        await self._exposure.restore(interfaces, lent)
+        await self._tell_local()
+
     async def expose(self, interface: IPInterface, *, masquerade: bool = True) -> None:
-        """Give the host an address on the segment and, if wished, lend its others to the subnet (NAT)."""
+        """Give the host an address on the segment and, if wished, lend its others to the subnet (NAT).
+
+        The subnet is masqueraded as long as an address of the host wants it.
+        """
         await self.add_bridge_address(interface)
         await self._exposure.masquerade(interface, wanted=masquerade)
 

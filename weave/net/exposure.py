@@ -29,6 +29,8 @@ class Exposure:
         self._netlink = netlink
         self._namespace = where
         self._addresses: set[IPInterface] = set()
+        self._lent: set[IPInterface] = set()
+        """Those whose subnets are masqueraded for their sake."""
 
     @property
     def own(self) -> frozenset[Packed]:
@@ -44,6 +46,16 @@ class Exposure:
         lacking = sorted(self._addresses - set(host.interface_addresses(self._netlink, self._overlay.bridge)))
         self._add(lacking)
 
+    async def restore(self, interfaces: Collection[IPInterface], lent: Collection[IPInterface]) -> None:
+        """Have the bridge have these addresses, and the subnets of those that are lent masqueraded, as before."""
+        lacking = sorted(set(interfaces) - self._addresses)
+        self._lent = set(lent)
+        self._addresses.update(lacking)
+        await self._tell_subnets(self._addresses)
+        self._add(lacking)
+        await self._lend()
+        await self._announce(lacking)
+
     async def add(self, interface: IPInterface) -> bool:
         """Give the bridge an address; say whether that was new."""
         if interface in self._addresses:
@@ -51,9 +63,14 @@ class Exposure:
         await self._tell_subnets({*self._addresses, interface})
         self._add([interface])
         self._addresses.add(interface)
-        frame = announcement(messages.mac_octets(naming.bridge_mac(self._config.peer)), interface.packed)
-        await run_there_async(self._namespace, partial(announce, self._config.bridge, [frame]))
+        await self._announce([interface])
         return True
+
+    async def _announce(self, interfaces: Collection[IPInterface]) -> None:
+        mac = messages.mac_octets(naming.bridge_mac(self._config.peer))
+        frames = [announcement(mac, interface.packed) for interface in interfaces]
+        if frames:
+            await run_there_async(self._namespace, partial(announce, self._config.bridge, frames))
 
     async def remove(self, interface: IPInterface) -> bool:
         """Take an address from the bridge; say whether it had it."""
@@ -64,18 +81,26 @@ class Exposure:
         return known
 
     async def masquerade(self, interface: IPInterface, *, wanted: bool) -> None:
-        """Lend the host's address to the subnet of an address, or stop it when no exposed address needs it."""
-        before = self._overlay.firewall.masqueraded
-        after = before | {interface.network} if wanted else before - {interface.network}
+        """Lend the host's addresses to the subnet of an address, or end that where no other address wants it."""
+        if wanted:
+            self._lent.add(interface)
+        else:
+            self._lent.discard(interface)
+        await self._lend()
+
+    async def _lend(self) -> None:
+        """Masquerade the subnets of what is lent, and no others."""
+        before, after = self._overlay.firewall.masqueraded, frozenset(item.network for item in self._lent)
         if after == before:
             return
         await self._overlay.set_masqueraded(after)
-        if wanted and interface.version == 4:
+        new = sorted(after - before, key=str)
+        if any(subnet.version == 4 for subnet in new):
             self._forward_packets()
-        elif wanted:
-            log.info("IPv6 forwarding is left as it is: switching it on makes a host ignore the routers of its own "
-                     "network; set net.ipv6.conf.all.forwarding=1 where that is fine",
-                     extra=fields(subnet=interface.network))
+        for subnet in new:
+            if subnet.version == 6:
+                log.info("IPv6 forwarding is left as it is: switching it on makes a host ignore the routers of its own "
+                         "network; set net.ipv6.conf.all.forwarding=1 where that is fine", extra=fields(subnet=subnet))
 
     async def _tell_subnets(self, addresses: Collection[IPInterface]) -> None:
         await self._overlay.set_subnets(frozenset(address.network for address in addresses))

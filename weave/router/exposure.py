@@ -57,9 +57,7 @@ class Exposure:
             self._exposed[address] = _Exposed(address, expect_bool(row.get("masquerade"), "masquerade"))
         wanted = {*self._exposed, *self._addressing.lookup(EXPOSE_IDENT, None)}
         lent = {address for address, exposed in self._exposed.items() if exposed.masquerade}
-        for address in sorted(wanted, key=lambda address: (address in lent, int(address))):
-            # masquerading is a matter of the subnet: whoever wants it has the last word
-            await self._datapath.expose(address, masquerade=address in lent)
+        await self._datapath.restore_exposed(wanted, lent)
         self._addressing.bridge = self._bridge_address()
         self.announce()
 
@@ -110,9 +108,9 @@ class Exposure:
         else:
             await self._forget(address)
         if before is not None or address in held or address == self._addressing.bridge:
-            await self._datapath.expose(address, masquerade=self._is_lent(address.network))
+            await self._datapath.expose(address, masquerade=before is not None and before.masquerade)
         else:
-            await self._take_off(address)
+            await self._datapath.hide(address)
 
     async def _unname(self, names: Sequence[Change]) -> None:
         gone = self._naming.taking_back(names)
@@ -126,17 +124,6 @@ class Exposure:
     async def _forget(self, address: IPInterface) -> None:
         self._exposed.pop(address, None)
         await self._store.commit([Delete(TABLE, str(address).encode())])
-
-    async def _take_off(self, address: IPInterface) -> None:
-        """Take an address from the bridge; masquerading is a matter of the subnet, in which there may be others."""
-        if self._is_lent(address.network):
-            await self._datapath.remove_bridge_address(address)
-        else:
-            await self._datapath.hide(address)
-
-    def _is_lent(self, subnet: IPNetwork) -> bool:
-        """Say whether an address exposed in a subnet has it masqueraded."""
-        return any(exposed.masquerade for address, exposed in self._exposed.items() if address.network == subnet)
 
     async def gateway(self, subnet: IPNetwork, *, masquerade: bool) -> IPInterface:
         """Return the host's address in a subnet for containers to send to, one that it gets at the first call.
@@ -180,9 +167,9 @@ class Exposure:
             await self._forget(address)
             await self._naming.remove(EXPOSE_IDENT, None, address.ip)
             if address == kept and self._naming.enabled:
-                await self._datapath.expose(address, masquerade=self._is_lent(address.network))
+                await self._datapath.expose(address, masquerade=False)
                 continue
-            await self._take_off(address)
+            await self._datapath.hide(address)
             with suppress(NotFound):
                 await self._addressing.release(EXPOSE_IDENT, address.ip)
         return hidden

@@ -169,6 +169,34 @@ def test_a_router_that_returns_adopts_everything_without_losing_a_packet(net: Un
     trio.run(main)
 
 
+def test_a_subnet_is_masqueraded_while_an_address_wants_it_and_over_a_restart(net: Underlay) -> None:
+    first, second, third = (ip_interface(f"10.32.0.{number}/12") for number in (100, 101, 102))
+
+    async def main() -> None:
+        host = net.host(1)
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            await path.expose(first)
+            await path.expose(second)
+            await path.expose(third, masquerade=False)
+            table = masquerading(host)
+            await path.hide(second)
+            assert masquerading(host) == table != ""
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            with monitor(host.place) as ears:
+                await path.restore_exposed([first, third], [first])
+                assert ears.drain() == []
+            await path.expose(second, masquerade=False)
+            assert masquerading(host) == table
+            await path.hide(first)
+            assert masquerading(host) == ""
+
+    trio.run(main)
+
+
+def masquerading(host: Host) -> str:
+    return host.place.run("nft", "list", "table", "inet", "weave_nat", check=False)
+
+
 def test_what_an_earlier_router_knew_goes_when_the_new_one_knows_better(net: Underlay) -> None:
     async def main() -> None:
         host, other, third = net.host(1), net.host(2), net.host(3)

@@ -1,6 +1,6 @@
 """A host's containers with everything behind them but the kernel and the other peers, which are stood in for."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -65,7 +65,7 @@ class FakeKernel:
     inside: dict[tuple[str, str], tuple[IPInterface, ...]] = field(default_factory=dict)
     macs: dict[tuple[str, str], str] = field(default_factory=dict)
     bridge: set[IPInterface] = field(default_factory=set)
-    masqueraded: set[IPNetwork] = field(default_factory=set)
+    lent: set[IPInterface] = field(default_factory=set)
     refuses: IPInterface | None = None
     """An address that the bridge cannot have."""
     is_broken: bool = False
@@ -129,6 +129,15 @@ class FakeKernel:
         await self.add_bridge_address(interface)
         await self._masquerade(interface, wanted=masquerade)
 
+    @property
+    def masqueraded(self) -> set[IPNetwork]:
+        return {interface.network for interface in self.lent}
+
+    async def restore_exposed(self, interfaces: Collection[IPInterface], lent: Collection[IPInterface]) -> None:
+        await self._work()
+        self.bridge.update(interfaces)
+        self.lent = set(lent)
+
     async def hide(self, interface: IPInterface) -> None:
         await self._masquerade(interface, wanted=False)
         await self.remove_bridge_address(interface)
@@ -136,9 +145,9 @@ class FakeKernel:
     async def _masquerade(self, interface: IPInterface, *, wanted: bool) -> None:
         await self._work()
         if wanted:
-            self.masqueraded.add(interface.network)
+            self.lent.add(interface)
         else:
-            self.masqueraded.discard(interface.network)
+            self.lent.discard(interface)
 
     def bridge_state(self) -> BridgeState:
         return BridgeState("weave", self.bridge_mac, MTU, tuple(sorted(self.bridge)), False)
