@@ -293,6 +293,10 @@ class Datapath:
 
     # The host itself
 
+    def bridge_addresses(self) -> list[IPInterface]:
+        """Return the addresses of the bridge that are ours; before `restore_exposed`, all that it has."""
+        return self._exposure.addresses
+
     async def add_bridge_address(self, interface: IPInterface) -> None:
         """Give the bridge an address, for the containers of this host and for the host itself."""
         if await self._exposure.add(interface):
@@ -304,7 +308,10 @@ class Datapath:
             await self._tell_local()
 
     async def restore_exposed(self, interfaces: Collection[IPInterface], lent: Collection[IPInterface]) -> None:
-        """Expose the host at these addresses, the `lent` ones with masquerading, as an earlier router did."""
+        """Expose the host at these addresses, the `lent` ones with masquerading, as an earlier router did.
+
+        What else the bridge has is not ours, and stays.
+        """
         await self._exposure.restore(interfaces, lent)
         await self._tell_local()
 

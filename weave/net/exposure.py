@@ -37,8 +37,13 @@ class Exposure:
         """Return the addresses of the bridge."""
         return frozenset(Packed(item.packed) for item in self._addresses)
 
+    @property
+    def addresses(self) -> list[IPInterface]:
+        """Return the addresses of the bridge that are ours; others may have given it more."""
+        return sorted(self._addresses, key=lambda item: (item.version, int(item)))
+
     def adopt(self) -> None:
-        """Take over the addresses that the bridge has."""
+        """Take over the addresses that the bridge has, until `restore` says which of them are ours."""
         self._addresses = set(host.interface_addresses(self._netlink, self._overlay.bridge))
 
     def settle(self) -> None:
@@ -47,10 +52,10 @@ class Exposure:
         self._add(lacking)
 
     async def restore(self, interfaces: Collection[IPInterface], lent: Collection[IPInterface]) -> None:
-        """Have the bridge have these addresses, and the subnets of those that are lent masqueraded, as before."""
+        """Own these addresses and no others, and have the subnets of those that are lent masqueraded, as before."""
         lacking = sorted(set(interfaces) - self._addresses)
         self._lent = set(lent)
-        self._addresses.update(lacking)
+        self._addresses = set(interfaces)
         await self._tell_subnets(self._addresses)
         self._add(lacking)
         await self._lend()

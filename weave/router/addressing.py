@@ -114,6 +114,11 @@ class Addressing:
         """Return what `ident` holds."""
         return [] if self._ipam is None else self._ipam.lookup(ident, subnet)
 
+    def is_in_range(self, address: IPAddress) -> bool:
+        """Say whether an address is one of those that the routers give out."""
+        views = [] if self._ipam is None else self._ipam.views()
+        return any(address.version == view.network.version and address in view.network for view in views)
+
     def is_held_by_another(self, ident: str, address: IPAddress) -> bool:
         """Say whether the allocator of this host gave an address to somebody else."""
         owned = {} if self._ipam is None else self._ipam.owned()

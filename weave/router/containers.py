@@ -6,7 +6,7 @@ whoever forgot to say so.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,6 +30,7 @@ from weave.router.addressing import Addressing, is_wished, refuse_own
 from weave.router.admission import Admission
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
+from weave.router.others import Others
 from weave.router.undoing import finishing, together, undoing
 from weave.wire import expect_list, expect_map, expect_str, pack, unpack
 
@@ -70,7 +71,7 @@ class Containers:
     """Own the attachments of this host."""
 
     def __init__(self, *, store: Store, datapath: Datapath, addressing: Addressing, naming: Naming,
-                 announcer: Announcer, admission: Admission, others: Callable[[], Iterable[Endpoint]]) -> None:
+                 announcer: Announcer, admission: Admission, others: Others) -> None:
         self._store = store
         self._datapath = datapath
         self._addressing = addressing
@@ -78,7 +79,6 @@ class Containers:
         self._announcer = announcer
         self._admission = admission
         self._others = others
-        """The endpoints on other hosts that live."""
         self._attached: dict[tuple[str, str], Attachment] = {}
         self._turnstile = _Turnstile()
         self._orphans: list[Attachment] = []
@@ -153,20 +153,14 @@ class Containers:
         for orphan in self._orphans:
             for address in orphan.addresses:
                 try:
-                    self._refuse_others(address)
+                    self._others.refuse_address(orphan.container, address.ip)
                     await self._addressing.fulfil(ident_of(*attachment_key(orphan)), Exactly(address))
-                    self._refuse_others(address)
+                    self._others.refuse_address(orphan.container, address.ip)
                 except Conflict as exc:
                     await self._disown(orphan, address, exc)
                 except WeaveError as exc:
                     log.error("an address runs here that is not ours to give", extra=fields(  # noqa: TRY400
                         container=orphan.container, address=address, reason=exc))
-
-    def _refuse_others(self, address: IPInterface) -> None:
-        """Raise `Conflict` for an address that a living container of another host, or that host, has."""
-        for endpoint in self._others():
-            if any(address.ip == held.ip for held in endpoint.addresses):
-                raise Conflict(f"{address.ip} is in use by {endpoint.container} on {endpoint.peer}")
 
     async def _disown(self, orphan: Attachment, address: IPInterface, reason: Conflict) -> None:
         """Have an address of another no longer be that of a container that was found."""
@@ -286,10 +280,8 @@ class Containers:
         for other, attachment in self._attached.items():
             if attachment.mac == mac and other != (spec.container, spec.interface):
                 raise Conflict(f"{mac} is the MAC of {other[1]} of container {other[0]}; choose another with --mac")
-        for endpoint in () if spec.mac is None else self._others():
-            if endpoint.mac == mac:
-                raise Conflict(f"{mac} is the MAC of {endpoint.interface or 'the bridge'} of "
-                               f"{endpoint.container} on {endpoint.peer}; choose another with --mac")
+        if spec.mac is not None:
+            self._others.refuse_mac(mac)
 
     def _names(self, attachment: Attachment) -> list[Change]:
         return [] if not attachment.fqdns else self._naming.registration(

@@ -207,7 +207,7 @@ class RouterControl:
     async def name_service(self) -> IPAddress:
         """Return where names are answered, which is at the bridge."""
         bridge = await self._parts.addressing.bridge_address()
-        addresses = (address.ip for address in self._parts.datapath.bridge_state().addresses)
+        addresses = (address.ip for address in self._parts.datapath.bridge_addresses())
         found = next(addresses, None) if bridge is None else bridge.ip
         if found is None:
             raise NotReady("the bridge has no address, and this router gives none (--ipalloc-range none); "

@@ -5,6 +5,7 @@ DNS and their gateway; exposing adds addresses, a name, and masquerading for wha
 is remembered and restored at the next start.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -15,14 +16,19 @@ from store import Store
 from store.changes import Change, Delete, Put
 from weave.addresses import IPInterface, IPNetwork, parse_interface
 from weave.api.errors import NotFound
-from weave.api.wishes import AnyIn, Wish
+from weave.api.wishes import AnyIn, Exactly, Wish
+from weave.errors import EnvironmentFailure, LocalError
 from weave.ipam import Reservation
+from weave.logs import fields
 from weave.net import Datapath, Endpoint
 from weave.router.addressing import EXPOSE_IDENT, Addressing, is_wished
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
+from weave.router.others import Others
 from weave.router.undoing import undoing
 from weave.wire import expect_bool, expect_map, pack, unpack
+
+log = logging.getLogger("weave.exposure")
 
 TABLE = "router.exposed"
 
@@ -37,12 +43,15 @@ class Exposure:
     """Own the addresses that a person gave this host on the network."""
 
     def __init__(self, *, store: Store, datapath: Datapath, addressing: Addressing, naming: Naming,
-                 announcer: Announcer) -> None:
+                 announcer: Announcer, others: Others) -> None:
         self._store = store
         self._datapath = datapath
         self._addressing = addressing
         self._naming = naming
         self._announcer = announcer
+        self._others = others
+        self._strays: list[IPInterface] = []
+        """Addresses that the bridge has from a life of which no record is left."""
         self._lock = trio.Lock()
         """One request at a time: what one undoes, another must not have built on."""
         self._exposed: dict[IPInterface, _Exposed] = {}
@@ -57,9 +66,40 @@ class Exposure:
             self._exposed[address] = _Exposed(address, expect_bool(row.get("masquerade"), "masquerade"))
         wanted = {*self._exposed, *self._addressing.lookup(EXPOSE_IDENT, None)}
         lent = {address for address, exposed in self._exposed.items() if exposed.masquerade}
-        await self._datapath.restore_exposed(wanted, lent)
+        if not wanted:
+            self._strays = [address for address in self._datapath.bridge_addresses()
+                            if self._addressing.is_in_range(address.ip)]
+        await self._datapath.restore_exposed([*wanted, *self._strays], lent)
         self._addressing.bridge = self._bridge_address()
         self.announce()
+
+    async def claim_strays(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Claim what the bridge has of our range though the state file was lost; take off what cannot be had.
+
+        While the state is there, it says which addresses are ours, and those that a person gave the bridge are not.
+        """
+        task_status.started()
+        for address in self._strays:
+            try:
+                self._others.refuse_address("", address.ip)
+                await self._addressing.fulfil(EXPOSE_IDENT, Exactly(address))
+                self._others.refuse_address("", address.ip)
+            except LocalError as exc:
+                log.warning("the bridge had an address that is not ours to have, and is taken from it", extra=fields(
+                    address=address, reason=exc))
+                await self._abandon(address)
+        if self._addressing.bridge is None:
+            self._addressing.bridge = self._bridge_address()
+
+    async def _abandon(self, address: IPInterface) -> None:
+        async with self._lock:
+            try:
+                await self._datapath.hide(address)
+                with suppress(NotFound):
+                    await self._addressing.release(EXPOSE_IDENT, address.ip)
+            except EnvironmentFailure as exc:
+                log.warning("an address cannot be taken from the bridge", extra=fields(address=address, reason=exc))
+            self.announce()
 
     def _bridge_address(self) -> IPInterface | None:
         """Return the bridge's own address among those of the host: one that nobody exposed, where there is one."""
@@ -176,7 +216,7 @@ class Exposure:
 
     def announce(self) -> None:
         """Tell peers and name server which addresses the bridge has."""
-        addresses = self._datapath.bridge_state().addresses
+        addresses = tuple(self._datapath.bridge_addresses())
         if addresses:
             self._announcer.announce(Endpoint(mac=self._datapath.bridge_mac, addresses=addresses,
                                               container=EXPOSE_IDENT, interface="", peer=None))

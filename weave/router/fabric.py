@@ -122,7 +122,7 @@ class Fabric:
         return chosen
 
     def living_endpoints(self) -> list[Endpoint]:
-        """Return those whose routers are heard of; an endpoint of another may have moved on, to this host even."""
+        """Return those whose routers are heard of."""
         reachable = self._mesh.core.reachable()
         return [endpoint for endpoint in self.endpoints() if endpoint.peer in reachable]
 

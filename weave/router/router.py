@@ -64,6 +64,7 @@ from weave.router.generations import Generations
 from weave.router.leases import Leases
 from weave.router.multicast import TELLS_GROUPS, Multicast
 from weave.router.naming import Naming
+from weave.router.others import Others
 from weave.router.persister import Persister
 from weave.router.readiness import Readiness
 from weave.router.spool import Spool
@@ -219,16 +220,17 @@ class Parts:
         self.multicast = Multicast(self.mesh, datapath)
         self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), self.multicast, prover,
                              secure)
+        others = Others(self.fabric.living_endpoints)
         self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
         self.endpoint_watch = Generations(secrets.randbits(GENERATION_BITS))
         self.announcer.on_changed = self.endpoint_watch.advance
         self.exposure = Exposure(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
-                                 announcer=self.announcer)
+                                 announcer=self.announcer, others=others)
         self.containers = Containers(store=store, datapath=datapath, addressing=self.addressing, naming=self.naming,
                                      announcer=self.announcer, admission=Admission(datapath),
-                                     others=self.fabric.living_endpoints)
+                                     others=others)
         self.leases = Leases(store, self.addressing)
         self.spool = Spool(settings.socket.parent / spool.DIRECTORY)
         self.cni = self._cni_server(ranges)
@@ -288,6 +290,7 @@ class Parts:
         await nursery.start(self.fabric.tend)
         await nursery.start(self.containers.sweep)
         await nursery.start(self.containers.claim_orphans)
+        await nursery.start(self.exposure.claim_strays)
         await nursery.start(self._keep_sources)
         await nursery.start(self.leases.sweep)
         await nursery.start(self.tracer.run)

@@ -193,6 +193,25 @@ def test_a_subnet_is_masqueraded_while_an_address_wants_it_and_over_a_restart(ne
     trio.run(main)
 
 
+def test_the_bridge_is_given_back_only_what_is_ours(net: Underlay) -> None:
+    ours, by_hand = ip_interface("10.32.0.100/12"), ip_interface("10.32.0.99/12")
+
+    async def main() -> None:
+        host = net.host(1)
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            await path.expose(ours)
+            host.place.run("ip", "addr", "add", str(by_hand), "dev", "weave")
+        async with Datapath.open(host.config, netns=host.place.descriptor) as path:
+            assert set(path.bridge_addresses()) == {ours, by_hand}
+            await path.restore_exposed([ours], [ours])
+            assert (path.bridge_addresses(), set(path.bridge_state().addresses)) == ([ours], {ours, by_hand})
+            host.place.run("ip", "addr", "flush", "dev", "weave")
+            await path.reconcile()
+            assert path.bridge_state().addresses == (ours,)
+
+    trio.run(main)
+
+
 def masquerading(host: Host) -> str:
     return host.place.run("nft", "list", "table", "inet", "weave_nat", check=False)
 

@@ -28,6 +28,7 @@ from weave.router.announce import Announcer
 from weave.router.containers import Containers
 from weave.router.exposure import Exposure
 from weave.router.naming import Naming
+from weave.router.others import Others
 
 ME = PeerName("02:00:00:00:00:01")
 RANGE = ip_network("10.32.0.0/24")
@@ -65,6 +66,8 @@ class FakeKernel:
     inside: dict[tuple[str, str], tuple[IPInterface, ...]] = field(default_factory=dict)
     macs: dict[tuple[str, str], str] = field(default_factory=dict)
     bridge: set[IPInterface] = field(default_factory=set)
+    own: set[IPInterface] | None = None
+    """Of the addresses of the bridge; None: nobody said."""
     lent: set[IPInterface] = field(default_factory=set)
     refuses: IPInterface | None = None
     """An address that the bridge cannot have."""
@@ -120,10 +123,12 @@ class FakeKernel:
         if interface == self.refuses:
             raise EnvironmentFailure(f"the bridge cannot have {interface}")
         self.bridge.add(interface)
+        self.own = {*self.bridge_addresses(), interface}
 
     async def remove_bridge_address(self, interface: IPInterface) -> None:
         await self._work()
         self.bridge.discard(interface)
+        self.own = {*self.bridge_addresses()} - {interface}
 
     async def expose(self, interface: IPInterface, *, masquerade: bool) -> None:
         await self.add_bridge_address(interface)
@@ -136,7 +141,10 @@ class FakeKernel:
     async def restore_exposed(self, interfaces: Collection[IPInterface], lent: Collection[IPInterface]) -> None:
         await self._work()
         self.bridge.update(interfaces)
-        self.lent = set(lent)
+        self.own, self.lent = set(interfaces), set(lent)
+
+    def bridge_addresses(self) -> list[IPInterface]:
+        return sorted(self.bridge if self.own is None else self.own)
 
     async def hide(self, interface: IPInterface) -> None:
         await self._masquerade(interface, wanted=False)
@@ -194,9 +202,9 @@ async def house(*, has_bridge: bool = True) -> AsyncIterator[House]:
             store, kernel, service, addressing, catalogue, names, announcer,
             Containers(store=store, datapath=kernel, addressing=addressing,  # type: ignore[arg-type]
                        naming=names, announcer=announcer, admission=Admission(kernel),  # type: ignore[arg-type]
-                       others=lambda: others),
+                       others=Others(lambda: others)),
             Exposure(store=store, datapath=kernel, addressing=addressing,  # type: ignore[arg-type]
-                     naming=names, announcer=announcer), others)
+                     naming=names, announcer=announcer, others=Others(lambda: others)), others)
         await names.recover()
         await made.exposure.recover()
         await made.containers.recover()

@@ -10,11 +10,14 @@ from tests.unit.router.house import House, cut_short, house, play
 from weave.addresses import IPInterface, parse_interface
 from weave.api.wishes import DEFAULT_WISH, parse_wishes
 from weave.errors import EnvironmentFailure, LocalError
+from weave.names import PeerName
+from weave.net import Endpoint
 
 OWN = parse_interface("10.32.0.1/24")
 """The bridge's own address."""
 NEW = parse_wishes(["10.32.0.50/24", "10.32.1.60/24"])
 SOON_S = 1.0
+THERE = PeerName("02:00:00:00:00:02")
 
 
 async def expose(made: House, *addresses: str, fqdn: str | None = None, masquerade: bool = True) -> list[IPInterface]:
@@ -91,4 +94,36 @@ def test_a_subnet_is_masqueraded_until_the_last_that_wants_it_is_hidden() -> Non
             assert made.kernel.masqueraded == {OWN.network}
             await made.exposure.hide(())
             assert await made.state() == before
+    play(story)
+
+
+def test_after_a_lost_state_the_bridge_keeps_what_can_be_claimed_of_the_range() -> None:
+    async def story() -> None:
+        async with house(has_bridge=False) as made:
+            await made.service.claim("blue", parse_interface("10.32.0.7/24"))
+            made.others.append(Endpoint("02:00:00:00:00:99", (parse_interface("10.32.0.8/24"),), "far", "ethwe", THERE))
+            made.kernel.bridge = {OWN, *map(parse_interface, ("10.32.0.7/24", "10.32.0.8/24", "192.0.2.9/24"))}
+            made.kernel.own, made.kernel.lent = None, {OWN}
+            await made.exposure.recover()
+            await made.exposure.claim_strays()
+            assert made.kernel.bridge == {OWN, parse_interface("192.0.2.9/24")}
+            assert made.kernel.masqueraded == set()
+            assert [item.addresses for item in made.announcer.local()] == [(OWN,)]
+            assert made.service.lookup("weave:expose") == [OWN]
+            assert await made.addressing.bridge_address() == OWN
+            assert made.service.lookup("blue") == [parse_interface("10.32.0.7/24")]
+    play(story)
+
+
+def test_an_address_that_a_person_gave_the_bridge_is_left_alone() -> None:
+    async def story() -> None:
+        async with house() as made:
+            by_hand = parse_interface("10.32.0.99/24")
+            made.kernel.bridge.add(by_hand)
+            made.kernel.own = None
+            await made.exposure.recover()
+            await made.exposure.claim_strays()
+            assert (made.kernel.bridge, made.kernel.own) == ({OWN, by_hand}, {OWN})
+            assert [item.addresses for item in made.announcer.local()] == [(OWN,)]
+            assert made.service.lookup("weave:expose") == [OWN]
     play(story)
