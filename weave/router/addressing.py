@@ -4,7 +4,7 @@ Without a range (`--ipalloc-range none`) only addresses that the caller names ar
 are unique.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -156,6 +156,16 @@ def refuse_own(ident: str) -> None:
     """Raise `LocalError` for a word of ours that stands for no container."""
     if ident in _INSTEAD:
         raise LocalError(f"{ident} is no container: it {_INSTEAD[ident]}")
+
+
+def refuse_other_lengths(wishes: Iterable[Wish], held: Iterable[IPInterface]) -> None:
+    """Raise `Conflict` for an address that is held, or wished for, with another prefix length: it is one address."""
+    lengths = {address.ip: address for address in held}
+    for wish in wishes:
+        if isinstance(wish, Exactly):
+            known = lengths.setdefault(wish.interface.ip, wish.interface)
+            if known != wish.interface:
+                raise Conflict(f"{wish.interface} contradicts {known}, which is the same address; take that off first")
 
 
 def is_wished(address: IPInterface, wishes: Sequence[Wish], default_subnets: Sequence[IPNetwork]) -> bool:

@@ -26,7 +26,7 @@ from weave.labels import check_labels
 from weave.logs import fields
 from weave.net import Attachment as Plugged
 from weave.net import AttachRequest, Datapath, Endpoint, Grant, Route
-from weave.router.addressing import Addressing, is_wished, refuse_own
+from weave.router.addressing import Addressing, is_wished, refuse_other_lengths, refuse_own
 from weave.router.admission import Admission
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
@@ -253,8 +253,10 @@ class Containers:
         """Begin to fulfil the wishes; what is new is released again should a later step fail."""
         ident = ident_of(spec.container, spec.interface)
         known = {*self._addressing.lookup(ident, None), *(() if before is None else before.addresses)}
+        wishes = self._addressing.expand(spec.wishes)
+        refuse_other_lengths(wishes, known)
         reserved = []
-        for wish in self._addressing.expand(spec.wishes):
+        for wish in wishes:
             reserved.append(self._addressing.reserve(ident, wish))
             undo.push_async_callback(self._addressing.forgo, ident, reserved[-1], frozenset(known))
         return reserved
@@ -345,9 +347,10 @@ class Containers:
         container, interface = attachment_key(attachment)
         with finishing(f"the removal of addresses from {interface} of container {container}"):
             await self._datapath.remove_addresses(container, interface, attachment.netns, removed)
-            for address in removed:
-                await self._release(container, interface, address.ip)
-                await self._naming.remove(container, None, address.ip)
+            for address in dict.fromkeys(item.ip for item in removed):
+                if all(address != item.ip for item in kept):
+                    await self._release(container, interface, address)
+                    await self._naming.remove(container, None, address)
             await self._record(replace(attachment, addresses=kept))
 
     async def _drop(self, attachment: Attachment) -> None:

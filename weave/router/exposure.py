@@ -21,7 +21,7 @@ from weave.errors import EnvironmentFailure, LocalError
 from weave.ipam import Reservation
 from weave.logs import fields
 from weave.net import Datapath, Endpoint
-from weave.router.addressing import EXPOSE_IDENT, Addressing, is_wished
+from weave.router.addressing import EXPOSE_IDENT, Addressing, is_wished, refuse_other_lengths
 from weave.router.announce import Announcer
 from weave.router.naming import Naming
 from weave.router.others import Others
@@ -117,6 +117,7 @@ class Exposure:
         async with undoing() as undo:
             undo.callback(self.announce)
             held = frozenset(self._addressing.lookup(EXPOSE_IDENT, None))
+            refuse_other_lengths(wishes, {*held, *self._exposed})
             addresses = [await self._reserved(wish, held, undo) for wish in wishes]
             names = [] if fqdn is None else self._naming.registration(
                 EXPOSE_IDENT, [fqdn], [address.ip for address in addresses])

@@ -125,6 +125,34 @@ def test_an_address_whose_removal_is_cancelled_at_any_step_is_gone_or_can_be_rem
     play(story)
 
 
+@pytest.mark.parametrize("wishes", [("10.32.0.7/16",), ("10.32.0.8/24", "10.32.0.8/16")])
+def test_an_address_with_two_prefix_lengths_is_refused(wishes: tuple[str, ...]) -> None:
+    async def story() -> None:
+        async with house() as made:
+            await made.containers.attach(spec("blue", "10.32.0.7/24"))
+            before = await made.state()
+            with pytest.raises(Conflict, match="which is the same address"):
+                await made.containers.attach(spec("blue", *wishes))
+            assert await made.state() == before
+    play(story)
+
+
+def test_an_address_that_stays_with_another_length_is_not_given_back() -> None:
+    """An earlier version let a container have both."""
+    async def story() -> None:
+        async with house() as made:
+            both = tuple(map(parse_interface, ("10.32.0.7/24", "10.32.0.7/16")))
+            made.kernel.inside["blue", "ethwe"] = both
+            await made.containers.recover()
+            await made.containers.claim_orphans()
+            await made.containers.detach(DetachSpec("blue", "ethwe", parse_wishes(["net:10.32.0.0/24"])))
+            assert made.kernel.inside["blue", "ethwe"] == both[1:]
+            assert len(made.service.lookup("blue")) == 1
+            await made.containers.detach(DetachSpec("blue"))
+            assert made.service.lookup("blue") == []
+    play(story)
+
+
 def test_a_detach_that_failed_is_repeated() -> None:
     async def story() -> None:
         async with house() as made:

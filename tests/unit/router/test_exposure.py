@@ -8,6 +8,7 @@ import trio.testing
 
 from tests.unit.router.house import House, cut_short, house, play
 from weave.addresses import IPInterface, parse_interface
+from weave.api.errors import Conflict
 from weave.api.wishes import DEFAULT_WISH, parse_wishes
 from weave.errors import EnvironmentFailure, LocalError
 from weave.names import PeerName
@@ -93,6 +94,18 @@ def test_a_subnet_is_masqueraded_until_the_last_that_wants_it_is_hidden() -> Non
             await made.exposure.hide(parse_wishes(["10.32.0.60/24"]))
             assert made.kernel.masqueraded == {OWN.network}
             await made.exposure.hide(())
+            assert await made.state() == before
+    play(story)
+
+
+def test_the_same_address_with_another_length_is_refused() -> None:
+    async def story() -> None:
+        async with house() as made:
+            await expose(made, "192.0.2.7/24")
+            before = await made.state()
+            for again in ("192.0.2.7/16", "10.32.0.1/16"):
+                with pytest.raises(Conflict, match="which is the same address"):
+                    await expose(made, again)
             assert await made.state() == before
     play(story)
 
