@@ -34,6 +34,8 @@ class AttachSpec:
     """Never empty."""
     fqdns: tuple[str, ...] = ()
     """Names to register, each with every address; a name outside our domain is the router's to refuse or ignore."""
+    own_fqdn: str | None = None
+    """The name that it gets when it is new and `fqdns` is empty."""
     mac: str | None = None
     """None: the router derives one."""
     mtu: int | None = None

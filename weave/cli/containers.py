@@ -42,7 +42,8 @@ def attach(words: Sequence[str], names: Sequence[str], without_dns: bool, interf
     done = router.value("PUT", "attachment", target.ident, body={
         "netns": target.netns,
         "addresses": _wishes(words[:-1]),
-        "fqdns": [] if without_dns else _fqdns(router, target, names),
+        "fqdns": [] if without_dns else [qualified(router, name) for name in names],
+        "own_fqdn": None if without_dns else _own_fqdn(router, target),
         "interface": interface,
         "mac": mac,
         "mtu": mtu,
@@ -59,14 +60,13 @@ def _wishes(words: Sequence[str]) -> list[str]:
     return [format_wish(wish) for wish in parse_wishes(words)]
 
 
-def _fqdns(router: Client, target: Target, names: Sequence[str]) -> list[str]:
-    """Return the names to register: those given, or the container's own; none where the router has no names."""
-    wanted = names or ([target.fqdn] if target.fqdn else [])
+def _own_fqdn(router: Client, target: Target) -> str | None:
+    """Return the name that is the container's own; None where it has none, or the router answers no names."""
     try:
-        return [qualified(router, name) for name in wanted]
+        return None if target.fqdn is None else qualified(router, target.fqdn)
     except Refused as refusal:
-        if refusal.reason == "off" and not names:
-            return []
+        if refusal.reason == "off":
+            return None
         raise
 
 

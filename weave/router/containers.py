@@ -206,6 +206,8 @@ class Containers:
         refuse_own(spec.container)
         async with self._turnstile.pass_through(spec.container), undoing() as undo:
             before = await self._present(spec)
+            if before is not None:
+                _refuse_changes(spec, before)
             reserved = self._reserve(spec, before, undo)
             addresses = [each.decided or await each.settled() for each in reserved]
             gateway = await self._addressing.bridge_address() if spec.default_route or self._naming.enabled else None
@@ -265,7 +267,8 @@ class Containers:
                  gateway: IPInterface | None) -> Attachment:
         """Return the attachment as it will be; the kernel has the last word where an interface was there before."""
         mac, mtu = self._datapath.decide(request)
-        names, labels, network = ((), {}, None) if before is None else (before.fqdns, before.labels, before.network)
+        own = () if spec.fqdns or spec.own_fqdn is None else (spec.own_fqdn,)
+        names, labels, network = (own, {}, None) if before is None else (before.fqdns, before.labels, before.network)
         return Attachment(
             container=spec.container, interface=spec.interface, mac=mac, addresses=request.addresses, mtu=mtu,
             netns=spec.netns, gateway=gateway.ip if gateway is not None else None,
@@ -330,6 +333,19 @@ class Containers:
             if not removed and not spec.wishes:
                 await self._clear(spec.container, spec.interface)
             return removed
+
+    async def forget_names(self, container: str | None, fqdn: str | None, address: IPAddress | None) -> None:
+        """Have attachments no longer have the names that match all that is given, when they are asked for again."""
+        for key in sorted(self._attached):
+            if container not in (None, key[0]):
+                continue
+            async with self._turnstile.pass_through(key[0]):
+                attachment = self._attached.get(key)
+                if attachment is None or address not in (None, *(item.ip for item in attachment.addresses)):
+                    continue
+                kept = tuple(name for name in attachment.fqdns if not self._naming.is_meant(name, fqdn))
+                if kept != attachment.fqdns:
+                    await self._record(replace(attachment, fqdns=kept))
 
     async def _detach_one(self, attachment: Attachment, wishes: Sequence[Wish]) -> list[IPInterface]:
         removed = [address for address in attachment.addresses
@@ -400,13 +416,24 @@ def attachment_key(attachment: Attachment) -> tuple[str, str]:
     return attachment.container, attachment.interface
 
 
+def _refuse_changes(spec: AttachSpec, before: Attachment) -> None:
+    """Raise `Conflict` for what an interface that is there cannot become."""
+    if spec.mac is not None and spec.mac.lower() != before.mac:
+        raise Conflict(f"{spec.interface} of container {spec.container} is attached with the MAC {before.mac}; "
+                       "detach it first to give it another")
+    if spec.mtu is not None and spec.mtu != before.mtu:
+        raise Conflict(f"{spec.interface} of container {spec.container} is attached with an MTU of {before.mtu}; "
+                       "detach it first to give it another")
+
+
 def _request(spec: AttachSpec, before: Attachment | None, addresses: Sequence[IPInterface],
              gateway: IPInterface | None) -> AttachRequest:
     """Return what the datapath is asked for: what the container has, and what is new."""
     held = () if before is None else before.addresses
     return AttachRequest(
         container=spec.container, netns=spec.netns, interface=spec.interface,
-        addresses=tuple(sorted({*held, *addresses}, key=_by_value)), mac=spec.mac, mtu=spec.mtu,
+        addresses=tuple(sorted({*held, *addresses}, key=_by_value)),
+        mac=spec.mac if before is None else before.mac, mtu=spec.mtu,
         multicast_route=spec.multicast_route, hairpin=spec.hairpin,
         gateway=gateway.ip if gateway is not None and spec.default_route else None,
         routes=tuple(Route(destination, via) for destination, via in spec.routes),

@@ -220,6 +220,7 @@ class RouterControl:
 
     async def remove_name(self, container: str | None, fqdn: str | None, address: IPAddress | None) -> None:
         """Remove every name that matches all that is given."""
+        await self._parts.containers.forget_names(container, fqdn, address)
         await self._parts.naming.remove(container, fqdn, address)
 
     def resolve(self, name: str) -> Sequence[IPAddress]:

@@ -59,6 +59,11 @@ class Naming:
         """Raise `LocalError` for a name that could not be registered."""
         registered_name(fqdn, self.catalogue.domain)
 
+    def is_meant(self, registered: str, fqdn: str | None) -> bool:
+        """Say whether a name that was registered is the one given, however written; None means each."""
+        domain = self.catalogue.domain
+        return fqdn is None or registered_name(registered, domain) == registered_name(fqdn, domain)
+
     def registration(self, container: str, fqdns: Sequence[str], addresses: Sequence[IPAddress]) -> list[Change]:
         """Return the rows that register each name with each address, for the caller to commit and then `spread`.
 

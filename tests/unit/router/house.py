@@ -215,9 +215,10 @@ async def house(*, has_bridge: bool = True) -> AsyncIterator[House]:
 
 
 def spec(container: str = "blue", *wishes: str, interface: str = "ethwe", fqdns: Sequence[str] = (),
-         mac: str | None = None) -> AttachSpec:
+         mac: str | None = None, own_fqdn: str | None = None, mtu: int | None = None) -> AttachSpec:
     """Return what `weave attach` would ask for."""
-    return AttachSpec(container, NETNS, interface, parse_wishes(wishes or ("net:default",)), tuple(fqdns), mac)
+    return AttachSpec(container, NETNS, interface, parse_wishes(wishes or ("net:default",)), tuple(fqdns),
+                      own_fqdn, mac, mtu)
 
 
 async def cut_short(job: Callable[[], Awaitable[object]], steps: int) -> bool:

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from tests.unit.router.house import ME, House, cut_short, house, play, spec
+from tests.unit.router.house import ME, MTU, House, cut_short, house, play, spec
 from weave.addresses import parse_interface
-from weave.api.control import DetachSpec
+from weave.api.control import AttachSpec, DetachSpec
 from weave.api.errors import Conflict
 from weave.api.wishes import parse_wishes
 from weave.errors import EnvironmentFailure, LocalError
@@ -286,6 +286,49 @@ def test_names_survive_an_interface_that_ended_while_no_router_ran() -> None:
             made.kernel.inside.clear()
             await made.containers.recover()
             assert names(made, "blue") == []
+    play(story)
+
+
+def test_a_name_that_was_removed_does_not_come_back() -> None:
+    async def story() -> None:
+        async with house() as made:
+            control = RouterControl(made, None, made.store, ME, 1)  # type: ignore[arg-type]
+            await made.containers.attach(spec(fqdns=["web.weave.local", "www.weave.local"]))
+            await control.remove_name("blue", "WEB.weave.local.", None)
+            await made.containers.attach(spec("blue", "10.32.0.99/24", own_fqdn="blue.weave.local"))
+            assert names(made, "blue") == ["www.weave.local."] * 2
+            await control.remove_name("blue", None, ip_address("10.32.0.99"))
+            await made.containers.attach(spec(own_fqdn="blue.weave.local"))
+            assert names(made, "blue") == ["www.weave.local."]
+            await control.remove_name(None, None, None)
+            await made.containers.recover()
+            await made.containers.attach(spec(own_fqdn="blue.weave.local"))
+            assert names(made, "blue") == []
+    play(story)
+
+
+@pytest.mark.parametrize(("fqdns", "expected"), [
+    ([], ["blue.weave.local."]), (["web.weave.local"], ["web.weave.local."]),
+])
+def test_its_own_name_is_that_of_a_new_container_without_another(fqdns: list[str], expected: list[str]) -> None:
+    async def story() -> None:
+        async with house() as made:
+            await made.containers.attach(spec(fqdns=fqdns, own_fqdn="blue.weave.local"))
+            await made.containers.attach(spec(own_fqdn="blue.weave.local"))
+            assert names(made, "blue") == expected
+    play(story)
+
+
+@pytest.mark.parametrize("changed", [spec(mac="02:00:00:00:00:78"), spec(mtu=1200)])
+def test_what_an_attached_container_cannot_become_is_refused(changed: AttachSpec) -> None:
+    async def story() -> None:
+        async with house() as made:
+            await made.containers.attach(spec(mac="02:00:00:00:00:77"))
+            before = await made.state()
+            with pytest.raises(Conflict, match="detach it first"):
+                await made.containers.attach(changed)
+            await made.containers.attach(spec(mac="02:00:00:00:00:77", mtu=MTU))
+            assert await made.state() == before
     play(story)
 
 
