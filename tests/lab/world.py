@@ -197,7 +197,7 @@ class World:
 
     def state(self, host: str) -> Path:
         """Return the state directory of a host's router."""
-        return self.lab.socket(host).parent / "state"
+        return self.lab.state_dir(host)
 
 
 @contextmanager

@@ -154,13 +154,17 @@ class Lab:
         if place in state.hosts:
             host, netns = place, namespace(self.name, place)
         elif place == SWITCH:
-            return kernel.inside(namespace(self.name, SWITCH), *words), dict(os.environ)
+            host, netns = SWITCH, namespace(self.name, SWITCH)
         else:
             host, netns = self._find_container(state, place)
-        environment = dict(os.environ)
-        environment["WEAVE_SOCKET"] = str(self.socket(host))
-        environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
-        return kernel.inside(netns, *words), environment
+        return kernel.inside(netns, *words), {
+            **os.environ,
+            # all that says which router is meant: without one of these `weave reset` would take this machine's
+            "WEAVE_SOCKET": str(self.socket(host)),
+            "WEAVE_STATE_DIR": str(self.state_dir(host)),
+            "WEAVE_NPC_SOCKET": str(directory(self.name) / host / "npc.sock"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        }
 
     def execute(self, place: str, *words: str, timeout: float = 30.0) -> "subprocess.CompletedProcess[str]":
         """Run a command on a host or in a container and return how it went."""
@@ -181,6 +185,10 @@ class Lab:
     def socket(self, host: str) -> Path:
         """Return where the router of a host listens for us."""
         return directory(self.name) / host / "weave.sock"
+
+    def state_dir(self, host: str) -> Path:
+        """Return where the router of a host keeps its state."""
+        return directory(self.name) / host / "state"
 
     def log_file(self, host: str) -> Path:
         """Return the log of a host's router."""
@@ -244,9 +252,8 @@ class Lab:
         if host.router is not None and host.router.alive:
             raise LocalError(f"the router of {name} runs already (pid {host.router.pid})")
         others = [str(underlay_address(other.number)) for key, other in sorted(state.hosts.items()) if key != name]
-        home = directory(self.name) / name
         options, secret = hide_password(host.options)
-        words = [sys.executable, "-m", "weave.router", "--nickname", name, "--state-dir", str(home / "state"),
+        words = [sys.executable, "-m", "weave.router", "--nickname", name, "--state-dir", str(self.state_dir(name)),
                  "--socket", str(self.socket(name)), *options, *others]
         if together and not any(option.startswith("--ipalloc-init") for option in host.options):
             words.append(f"--ipalloc-init=consensus={together}")
