@@ -17,8 +17,12 @@ from weave import __version__
 from weave.addresses import IPAddress, IPNetwork, parse_address, parse_network
 from weave.errors import LocalError
 from weave.ipam.modes import Consensus, InitMode, Observer, Seed
-from weave.mesh.limits import MAX_ADDRESSES
-from weave.names import parse_peer_name
+from weave.mesh.limits import MAX_ADDRESSES, MAX_OWNERS
+from weave.names import PeerName, parse_peer_name
+from weave.net.crypt.limits import PROBE_PORT_OFFSET
+from weave.net.limits import MAX_MTU, MIN_MTU
+from weave.net.model import DatapathConfig
+from weave.net.naming import HOST_PREFIX, check_interface
 
 DEFAULT_CONTROL_PORT = 6783
 DEFAULT_VXLAN_PORT = 6784
@@ -30,8 +34,19 @@ DEFAULT_CONNECTION_LIMIT = 30
 """Neighbours of a peer in a mesh of any size; 2 * log2(1,000 peers) is 20, the rest is head-room for targets."""
 MIN_RANGE_ADDRESSES = 4
 MAX_NICKNAME = 64
+MAX_PORT = 65535
+MAX_TTL_S = (1 << 31) - 1
+"""A TTL has 31 bits (RFC 2181, 8)."""
+NOT_FOR_CONTAINERS = tuple((parse_network(text), words) for text, words in (
+    ("0.0.0.0/8", "this host itself"), ("127.0.0.0/8", "loopback"), ("224.0.0.0/4", "multicast"),
+    ("255.255.255.255", "broadcast"), ("::/127", "this host itself"), ("::ffff:0:0/96", "IPv4 in IPv6"),
+    ("fe80::/10", "the link alone"), ("ff00::/8", "multicast"),
+))
+"""Networks of which a kernel sends nothing to another host, or not to one; and what they are for."""
 T = TypeVar("T")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+NOBODY = PeerName("02:00:00:00:00:00")
+"""Only the names of devices are asked for, and they are everybody's."""
 _TWO_PASSWORDS = "give --password or --password-file, not both"
 
 
@@ -187,10 +202,10 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         nickname=_nickname(given.nickname or socket.gethostname()),
         passwords=_passwords(given, environ),
         trusted_subnets=_at_most(_networks(given.trusted_subnets), "--trusted-subnets"),
-        listen=parse_address(given.host) if given.host else None,
+        listen=_unicast(given.host, "--host") if given.host else None,
         port=_port(given.port, "--port"),
-        vxlan_port=_port(given.vxlan_port, "--vxlan-port"),
-        advertise=_at_most(map(parse_address, given.advertise_address), "--advertise-address"),
+        vxlan_port=_vxlan_port(given.vxlan_port, given.port),
+        advertise=_at_most(map(_advertised, given.advertise_address), "--advertise-address"),
         discovery=not given.no_discovery,
         connection_limit=_at_least(given.conn_limit, 2, "--conn-limit"),
         first_division=_first_division(given.ipalloc_init, len(set(given.peers))),
@@ -199,10 +214,10 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         default_subnets=_default_subnets(given.ipalloc_default_subnet or "", ranges),
         dns=not given.no_dns,
         dns_domain=given.dns_domain if given.dns_domain.endswith(".") else given.dns_domain + ".",
-        dns_ttl=_at_least(given.dns_ttl, 0, "--dns-ttl"),
+        dns_ttl=_from_to(given.dns_ttl, 0, MAX_TTL_S, "--dns-ttl"),
         resolv_conf=Path(given.resolv_conf),
-        bridge=given.bridge,
-        mtu=None if given.mtu is None else _at_least(given.mtu, 576, "--mtu"),
+        bridge=_bridge(given.bridge, given.vxlan_port),
+        mtu=None if given.mtu is None else _from_to(given.mtu, MIN_MTU, MAX_MTU, "--mtu"),
         multicast_route=not given.no_multicast_route,
         guard_sources=not given.no_source_guard,
         route_subnets=given.route_subnets,
@@ -277,9 +292,10 @@ def _first_division(text: str | None, targets: int) -> InitMode:
     if mode == "consensus":
         if not argument:
             return Consensus(targets + 1)
-        if argument.isdecimal() and int(argument) > 0:
+        if argument.isdecimal() and 0 < int(argument) <= MAX_OWNERS:
             return Consensus(int(argument))
-    raise LocalError(f"--ipalloc-init {text!r} should be consensus, consensus=N, seed=PEERNAME,... or observer")
+    raise LocalError(f"--ipalloc-init {text!r} should be consensus, consensus=N (up to {MAX_OWNERS} hosts), "
+                     "seed=PEERNAME,... or observer")
 
 
 def _networks(text: str) -> list[IPNetwork]:
@@ -294,6 +310,10 @@ def _ranges(text: str) -> tuple[IPNetwork, ...]:
     for range_ in ranges:
         if range_.num_addresses < MIN_RANGE_ADDRESSES:
             raise LocalError(f"--ipalloc-range {range_} is too small: it should hold at least {MIN_RANGE_ADDRESSES}")
+        for network, purpose in NOT_FOR_CONTAINERS:
+            if network.overlaps(range_):  # networks of two families do not
+                raise LocalError(f"--ipalloc-range {range_} has addresses that no container can have: {network} is for "
+                                 f"{purpose}; choose one like {DEFAULT_RANGE} or fd00:32::/64")
     if len({range_.version for range_ in ranges}) != len(ranges):
         raise LocalError(f"--ipalloc-range {text} has two ranges of one family; give one of IPv4, one of IPv6, or both")
     return tuple(sorted(ranges, key=lambda range_: range_.version))
@@ -311,10 +331,45 @@ def _default_subnets(text: str, ranges: Sequence[IPNetwork]) -> tuple[IPNetwork,
     return tuple(chosen.values())
 
 
-def _port(number: int, option: str) -> int:
-    if not 0 < number < 1 << 16:
-        raise LocalError(f"{option} {number} is no port; it should be from 1 to 65535")
+def _port(number: int, option: str, most: int = MAX_PORT) -> int:
+    if not 0 < number <= most:
+        raise LocalError(f"{option} {number} is no port; it should be from 1 to {most}")
     return number
+
+
+def _vxlan_port(number: int, control: int) -> int:
+    """Return the port of VXLAN, after which those of WireGuard and of probes have room; the sleeve has `--port`."""
+    last = _port(number, "--vxlan-port", MAX_PORT - PROBE_PORT_OFFSET) + PROBE_PORT_OFFSET
+    if number <= control <= last:
+        raise LocalError(f"--port {control} is one of the UDP ports {number} to {last} that --vxlan-port {number} "
+                         "takes; choose another for one of the two")
+    return number
+
+
+def _bridge(name: str, vxlan_port: int) -> str:
+    """Return the name of the bridge, which the kernel takes and no other device of ours has."""
+    try:
+        check_interface(name)
+    except LocalError as exc:
+        raise LocalError(f"--bridge {exc}".replace("try eth0 or ethwe", "try weave")) from exc
+    others = set(DatapathConfig(NOBODY, bridge="", port=vxlan_port).devices)
+    if name in others or name.startswith(HOST_PREFIX):
+        raise LocalError(f"--bridge {name!r} is the name of another device of ours; choose another")
+    return name
+
+
+def _unicast(text: str, option: str) -> IPAddress:
+    address = parse_address(text)
+    if address.is_multicast:
+        raise LocalError(f"{option} {address} is a multicast address; give one that a host has")
+    return address
+
+
+def _advertised(text: str) -> IPAddress:
+    address = _unicast(text, "--advertise-address")
+    if address.is_unspecified:
+        raise LocalError(f"--advertise-address {address} leads nowhere; give one at which others reach this host")
+    return address
 
 
 def _at_most(values: Iterable[T], option: str) -> tuple[T, ...]:
@@ -328,6 +383,12 @@ def _at_most(values: Iterable[T], option: str) -> tuple[T, ...]:
 def _at_least(number: int, low: int, option: str) -> int:
     if number < low:
         raise LocalError(f"{option} {number} should be at least {low}")
+    return number
+
+
+def _from_to(number: int, low: int, high: int, option: str) -> int:
+    if not low <= number <= high:
+        raise LocalError(f"{option} {number} should be from {low} to {high}")
     return number
 
 

@@ -47,10 +47,37 @@ def test_the_first_division(words, mode):
     (["--ipalloc-range", " , "], "or 'none'"), (["--password="], "--password is empty"),
     (["--password", " "], "--password is empty"), (MANY_SUBNETS, "--trusted-subnets has 33 values"),
     (MANY_ADDRESSES, "--advertise-address has 33 values"),
+    (["--dns-ttl=2147483648"], "from 0 to 2147483647"), (["--dns-ttl=-1"], "from 0 to"),
+    (["--vxlan-port=65534"], "from 1 to 65533"), (["--vxlan-port=6783"], "UDP ports 6783 to 6785"),
+    (["--port=6786"], "UDP ports 6784 to 6786"), (["--mtu=65486"], "from 576 to 65485"),
+    (["--bridge=toolongbridgename1"], "cannot name an interface"), (["--bridge=a/b"], "cannot name an interface"),
+    (["--bridge="], "cannot name an interface"), (["--bridge=vxlan-6784"], "another device of ours"),
+    (["--bridge=weave-wg"], "another device of ours"), (["--bridge=vethwe1"], "another device of ours"),
+    (["--ipalloc-init=consensus=8193"], "up to 8192 hosts"), (["--host=224.0.0.1"], "multicast"),
+    (["--advertise-address=ff02::1"], "multicast"), (["--advertise-address=0.0.0.0"], "leads nowhere"),
 ])
 def test_what_makes_no_sense_is_refused_in_words(words, says):
     with pytest.raises(LocalError, match=says):
         parse(*words)
+
+
+@pytest.mark.parametrize(("range_", "says"), [
+    ("127.0.0.0/8", "loopback"), ("127.64.0.0/10", "loopback"), ("224.0.0.0/8", "multicast"), ("0.0.0.0/0", "no cont"),
+    ("0.0.0.0/1", "no container can have"), ("0.1.0.0/16", "this host itself"), ("::/0", "no container can have"),
+    ("::/64", "this host itself"), ("fe80::/64", "the link alone"), ("ff00::/64", "multicast"),
+    ("fe00::/8", "the link"),
+    ("255.255.255.0/24", "broadcast"), ("::ffff:10.0.0.0/112", "IPv4 in IPv6"), ("10.0.0.0/16,ff02::/64", "multicast"),
+])
+def test_a_range_of_addresses_that_no_container_can_have_is_refused(range_, says):
+    with pytest.raises(LocalError, match=says):
+        parse("--ipalloc-range", range_)
+
+
+def test_the_last_values_that_work_are_taken():
+    settings = parse("--dns-ttl=2147483647", "--vxlan-port=65533", "--mtu=65485", "--bridge=fifteen-letters",
+                     "--ipalloc-init=consensus=8192", "--port=65532")
+    assert (settings.dns_ttl, settings.vxlan_port, settings.mtu) == (2147483647, 65533, 65485)
+    assert parse("--port=6787").port == 6787
 
 
 def test_as_many_addresses_and_subnets_as_peers_take_in_are_fine_and_count_once():
