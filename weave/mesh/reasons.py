@@ -23,8 +23,11 @@ class Reason(Enum):
     PASSWORD_MISSING_THERE = 3, "this router has a password and the other end has none; start the other with it", True
     VERSION_MISMATCH = 4, "the two ends have no protocol version in common; upgrade the older one", True
     SELF_CONNECTION = 5, "the address is our own", False
-    DUPLICATE_NAME = 6, "a peer with another key has this name already; run weave reset on one of them", True
-    CLONED_IDENTITY = 7, "two machines have the same identity (a copied disk?); run weave reset on one of them", True
+    # not `weave reset`: the ranges that one of the two would give away are those of the other
+    DUPLICATE_NAME = (
+        6, "a peer with another key has this name already; stop one of them and delete its state directory", True)
+    CLONED_IDENTITY = 7, ("two machines have the same identity (a copied disk?); "
+                          "stop one of them and delete its state directory"), True
     NOT_WEAVE = 8, "what is at the other end is not a weave router", True
     TIMEOUT = 9, "the handshake was not finished in time", True
     OVERSIZED = 10, "the other end sent more than a handshake may hold", True
