@@ -121,8 +121,8 @@ def _about(connection: ConnectionReport) -> str:
     attributes = dict(connection["Attrs"])
     mode = attributes.pop("mode", None)
     words = []
-    if connection["Name"] is not None and "encrypted" in attributes:
-        words.append(f"{'encrypted' if attributes['encrypted'] else 'unencrypted':<{STATE_WIDTH}}")
+    if connection["Name"] is not None and mode is not None:
+        words.append(f"{_encryption(attributes.get('encrypted')):<{STATE_WIDTH}}")
     if mode is not None:
         words.append(f"{mode!s:<{MODE_WIDTH}}")
     if connection["Name"] is not None:
@@ -131,6 +131,13 @@ def _about(connection: ConnectionReport) -> str:
         words.append(connection["Info"])
     words += [f"{key}={_attribute(value)}" for key, value in sorted(attributes.items()) if key != "name"]
     return " ".join(words)
+
+
+def _encryption(is_encrypted: object) -> str:
+    """Say how container traffic goes to a peer; none goes to one without a link."""
+    if is_encrypted is None:
+        return "-"
+    return "encrypted" if is_encrypted else "unencrypted"
 
 
 def _attribute(value: object) -> str:

@@ -74,15 +74,24 @@ def _connections(settings: Settings, mesh: MeshService, fabric: Fabric, mtu: int
 def _live(settings: Settings, view: ConnectionView, link: LinkDecision | None, mtu: int) -> ConnectionReport:
     mode = link.mode if link is not None else MODE_NONE
     attributes: dict[str, object] = {"mode": mode, "mtu": mtu}
-    if settings.passwords:
-        # of container traffic, as in Weave Net; the control connection is encrypted in any case
-        attributes["encrypted"] = mode != MODE_VXLAN
+    is_sealed = seals(mode, has_password=bool(settings.passwords))
+    if is_sealed is not None:
+        attributes["encrypted"] = is_sealed
     if view.rtt_s is not None:
         attributes["rtt_ms"] = round(view.rtt_s * 1000, 2)
     return {"Address": view.address, "Outbound": view.outbound,
             "State": "established" if view.established else "pending",
             "Info": link.reason if link is not None and link.mode == MODE_NONE else "",
             "Name": view.peer, "NickName": view.nickname, "Attrs": attributes}
+
+
+def seals(mode: str, *, has_password: bool) -> bool | None:
+    """Say whether container traffic of this mode is secret from the underlay; None where there is none.
+
+    It is about container traffic, as in Weave Net: the control connection is encrypted in any case. Without a password
+    whoever can connect may join, and what the sleeve seals is secret from nobody who does.
+    """
+    return None if mode == MODE_NONE else has_password and mode != MODE_VXLAN
 
 
 def _waiting(target: TargetView, now: float) -> ConnectionReport:

@@ -118,6 +118,16 @@ def test_addresses_of_ipv6_widen_their_column() -> None:
     assert first.index("established") == second.index("failed") == 49
 
 
+@pytest.mark.parametrize(("told", "word"), [(True, "encrypted"), (False, "unencrypted"), (None, "-")])
+def test_a_connection_tells_in_a_word_how_container_traffic_goes(told: bool | None, word: str) -> None:
+    one = report()
+    up = next(connection for connection in one["Router"]["Connections"] if connection["Name"] is not None)
+    up["Attrs"] = {"mode": "vxlan", **({} if told is None else {"encrypted": told})}
+    first, _ = render_part(one, "connections").splitlines()
+    assert first.split()[3] == word
+    assert first.index("vxlan") == 49
+
+
 def change_encryption(one: Report) -> None:
     one["Router"]["Encryption"] = False
 
