@@ -152,7 +152,7 @@ def test_seeds_own_equal_shares_from_the_start(empty: World) -> None:
 def test_targets_are_added_dropped_and_remembered(empty: World) -> None:
     empty.lab.up(1, options=TRUSTED)
     nobody, nowhere = "127.0.0.1:7000", str(underlay_address(77))
-    for command, known in ((("connect", nobody, nowhere), 2), (("forget", nowhere), 1)):
+    for command, known in ((("connect", nobody, f"{nowhere}:6783"), 2), (("forget", nowhere), 1)):
         empty.weave("h1", *command)
         assert len(empty.weave("h1", "status", "targets").split()) == known
     seen = empty.wait("h1", lambda seen: any(row["Info"] for row in seen["Router"]["Connections"]),

@@ -19,6 +19,7 @@ from weave.api.report import EndpointReport, Report
 from weave.api.samples import Figure
 from weave.api.trace import TraceReport
 from weave.api.wishes import DEFAULT_WISH, Wish
+from weave.mesh.dial_address import dial_key
 from weave.names import PeerName
 from weave.router import report
 from weave.router.addressing import refuse_own
@@ -52,6 +53,8 @@ class RouterControl:
         self._store = store
         self._me = me
         self._uid = uid
+        self._remembering = trio.Lock()
+        """What is remembered of targets changes in the order in which it was asked for."""
 
     # -- reports --------------------------------------------------------------------------------------------------
 
@@ -103,15 +106,17 @@ class RouterControl:
 
     async def connect(self, targets: Sequence[str], *, replace: bool) -> None:
         """Add targets, or make them the only ones; they are remembered."""
-        before = {target.address for target in self._parts.mesh.core.targets() if target.user}
         self._parts.mesh.connect(targets, replace=replace)
-        dropped = tuple(sorted(before - set(targets))) if replace else ()
-        await remember_targets(self._store, tuple(targets), dropped)
+        async with self._remembering:
+            await remember_targets(self._store, targets, (), port=self._settings.port, replace=replace)
 
     async def forget(self, targets: Sequence[str]) -> None:
-        """Drop targets; unknown ones are ignored."""
+        """Drop targets; unknown ones are ignored, what can be none is refused before anything is dropped."""
+        for target in targets:
+            dial_key(target, self._settings.port)
         self._parts.mesh.forget(targets)
-        await remember_targets(self._store, (), tuple(targets))
+        async with self._remembering:
+            await remember_targets(self._store, (), targets, port=self._settings.port)
 
     async def takeover(self, peer: str) -> int:
         """Take the address space of a dead peer, given by name or nickname; return how many addresses it was."""

@@ -4,13 +4,14 @@ The rows of the address ring belong to `weave.ipam`, those of containers to `wea
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from store import Store
 from store.changes import Delete, Put
 from weave.errors import LocalError
 from weave.mesh.core import TABLES
+from weave.mesh.dial_address import dial_key
 from weave.mesh.identity import Identity
 
 SELF_TABLE = "router.self"
@@ -50,9 +51,17 @@ async def load_self(store: Store) -> SelfState:
     return SelfState(Identity.from_seed(seed), incarnation, targets, mesh_rows)
 
 
-async def remember_targets(store: Store, added: tuple[str, ...], dropped: tuple[str, ...]) -> None:
-    """Keep the targets that a person added, so that they are joined again at the next start."""
+async def remember_targets(store: Store, added: Iterable[str], dropped: Iterable[str], *, port: int,
+                           replace: bool = False) -> None:
+    """Keep the targets that a person added, so that they are joined again at the next start; one call at a time.
+
+    A target has many spellings (with `port`, in brackets): all of one that goes go, and of one that comes the latest
+    stays. With `replace` all go but those added.
+    """
+    texts = {dial_key(text, port): text.strip() for text in added}
+    going = {*texts, *(dial_key(text, port) for text in dropped)}
+    stored = [key.decode() for key in sorted(await store.read(TARGETS_TABLE))]
     await store.commit([
-        *(Delete(TARGETS_TABLE, target.encode()) for target in dropped),
-        *(Put(TARGETS_TABLE, target.encode(), b"") for target in added),
+        *(Delete(TARGETS_TABLE, text.encode()) for text in stored if replace or dial_key(text, port) in going),
+        *(Put(TARGETS_TABLE, text.encode(), b"") for text in texts.values()),
     ])
