@@ -20,7 +20,7 @@ from functools import partial
 
 from weave.errors import EnvironmentFailure
 from weave.net import limits, naming
-from weave.net.model import SLEEVE_VERSION, DatapathConfig
+from weave.net.model import DEFAULT_BRIDGE, SLEEVE_VERSION, DatapathConfig
 from weave.net.namespace import run_there
 from weave.net.plan import Alter, Create, Device, DeviceStep, DeviceWish, Foreign, Remove, plan_devices
 from weave.net.sleeve import tap
@@ -159,7 +159,7 @@ def _apply(step: DeviceStep, netlink: Netlink, links: Mapping[str, Link], namesp
     match step:
         case Foreign(name, kind, wanted):
             raise EnvironmentFailure(f"cannot make the {wanted} {name}: a device of that name and kind "
-                                     f"{kind or 'unknown'} exists; remove it (ip link delete {name})")
+                                     f"{kind or 'unknown'} exists; {_way_out(name, wanted)}")
         case Remove(name, index):
             netlink.run([messages.delete_link(index)], f"remove {name}")
         case Create(wish) if wish.kind == TAP_KIND:
@@ -170,6 +170,14 @@ def _apply(step: DeviceStep, netlink: Netlink, links: Mapping[str, Link], namesp
             netlink.run([create], f"make the {wish.kind} {wish.name}")
         case Alter():
             netlink.run(_alterations(step, links), f"set up {step.name}")
+
+
+def _way_out(name: str, wanted: str) -> str:
+    """Say what to do about a device in our way; whose name a person chose may be one that the host needs."""
+    other_name = "choose another name with --bridge"
+    if wanted != "bridge":
+        return f"remove it (ip link delete {name})"
+    return f"{other_name}, or remove it (ip link delete {name})" if name == DEFAULT_BRIDGE else other_name
 
 
 def _alterations(step: Alter, links: Mapping[str, Link]) -> list[Message]:

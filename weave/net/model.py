@@ -19,6 +19,7 @@ SLEEVE = Packed(b"")
 SLEEVE_VERSION = 0
 """Stands for the sleeve where others have the family of their underlay: 4 or 6."""
 DEFAULT_INTERFACE = "ethwe"
+DEFAULT_BRIDGE = "weave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class DatapathConfig:
 
     peer: PeerName
     """Also the MAC of the bridge."""
-    bridge: str = "weave"
+    bridge: str = DEFAULT_BRIDGE
     sleeve: str = "weave-sleeve"
     """The TAP device for peers reached through the sleeve, made when the first one comes."""
     vni: int = 6784

@@ -317,8 +317,13 @@ async def refused(host: Host, config: DatapathConfig | None = None) -> str:
 def test_a_foreign_device_under_our_name_is_left_alone(net: Underlay) -> None:
     host = net.host(1)
     host.place.run("ip", "link", "add", "weave", "type", "veth", "peer", "name", "x")
-    assert "ip link delete weave" in trio.run(refused, host)
+    said = trio.run(refused, host)
+    assert "choose another name with --bridge" in said
+    assert "ip link delete weave" in said
     assert "veth" in host.place.run("ip", "-d", "link", "show", "weave")
+    said = trio.run(refused, host, replace(host.config, bridge="x"))
+    assert "choose another name with --bridge" in said
+    assert "delete" not in said, "a name that a person gave may be that of the way to the world"
 
 
 @pytest.mark.parametrize(("options", "words"), [
