@@ -146,8 +146,17 @@ def _is_running(pid: int) -> bool:
 @click.command(epilog="Example: weave reset   (on the host that leaves; elsewhere nothing is needed)")
 @click.option("--force", is_flag=True,
               help="Remove what weave made also where the router is not running and cannot give its addresses away.")
-def reset(force: bool) -> None:
-    """Leave the network for good: give our addresses to other peers, stop, remove everything weave made here."""
+@click.option("--bridge", metavar="NAME", help="With --force: the bridge of that router.")
+@click.option("--vxlan-port", metavar="PORT", help="With --force: its port of VXLAN.")
+@click.option("--state-dir", metavar="DIR", help="With --force: where its state is kept.")
+def reset(force: bool, **options: str | None) -> None:
+    """Leave the network for good: give our addresses to other peers, stop, remove everything weave made here.
+
+    A router that runs knows what it made. With --force, and none running, say the options that it was started with.
+    """
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
+    if words and not force:
+        raise click.UsageError(f"{words[0].partition('=')[0]} goes with --force: a router that runs knows its own")
     try:
         client().call("DELETE", "peer")
     except Refused as refusal:
@@ -156,17 +165,21 @@ def reset(force: bool) -> None:
     except Unreachable as exc:
         if not force:
             raise LocalError(f"{exc}; or use --force, and `weave rmpeer` on another host") from exc
-        _wipe_at_rest()
+        _wipe_at_rest(words)
         return
     _stop(wipe=True)
 
 
-def _wipe_at_rest() -> None:
-    """Have the router program clean up without running a router."""
-    done = subprocess.run(_command(["--wipe"]), env=_environment(None), stdin=subprocess.DEVNULL,
+def _wipe_at_rest(words: Sequence[str]) -> None:
+    """Have the router program clean up without running a router, by these of its options; say what is gone."""
+    environment = _environment(None)
+    settings = parse_settings(words, environment)
+    done = subprocess.run(_command(["--wipe", *words]), env=environment, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["without a word"]
         raise LocalError(f"cannot remove what weave made: {lines[-1]}")
+    click.echo(f"removed the bridge {settings.bridge}, the devices of VXLAN port {settings.vxlan_port} and the state "
+               f"in {settings.state_dir}; run `weave rmpeer` on another host")
 
 

@@ -157,7 +157,21 @@ def test_launch_says_where_it_cannot_log(program: Path, tmp_path: Path, run: Run
 
 def test_reset_by_force_lets_the_router_program_clean_up(program: Path, run: Run) -> None:
     program.write_text("import sys\nopen(sys.argv[0] + '.done', 'w').write(' '.join(sys.argv[1:]))\n")
-    assert run("reset", "--force").exit_code == 0
+    result = run("reset", "--force")
+    state = program.parent / "state"
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"the bridge weave, the devices of VXLAN port 6784 and the state in {state}; " in result.stdout
     assert (program.parent / "router.py.done").read_text() == "--wipe"
     program.write_text("import sys\nsys.exit('weave router: no')\n")
     assert "cannot remove what weave made: weave router: no" in run("reset", "--force").stderr
+
+
+def test_reset_by_force_takes_the_options_that_say_what_to_remove(program: Path, run: Run) -> None:
+    program.write_text("import sys\nopen(sys.argv[0] + '.done', 'w').write(' '.join(sys.argv[1:]))\n")
+    result = run("reset", "--force", "--bridge", "b7", "--vxlan-port", "7000", "--state-dir", "/s")
+    assert "the bridge b7, the devices of VXLAN port 7000 and the state in /s; " in result.stdout
+    assert (program.parent / "router.py.done").read_text() == "--wipe --bridge=b7 --vxlan-port=7000 --state-dir=/s"
+    assert "should be from 1" in run("reset", "--force", "--vxlan-port", "0").stderr
+    result = run("reset", "--bridge", "b7")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--bridge goes with --force" in result.stderr
