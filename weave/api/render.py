@@ -178,9 +178,11 @@ def short_id(container: str) -> str:
 
 
 def _ipam_lines(report: Report) -> Iterable[str]:
-    for ipam in (report["IPAM"], report["IPAM6"]):
-        if ipam is not None:
-            yield from _ring_lines(ipam)
+    rings = [ipam for ipam in (report["IPAM"], report["IPAM6"]) if ipam is not None]
+    for ipam in rings:
+        if len(rings) > 1:
+            yield f"{ipam['Range']}:"
+        yield from _ring_lines(ipam)
 
 
 def _ring_lines(ipam: IpamReport) -> Iterable[str]:
@@ -192,12 +194,24 @@ def _ring_lines(ipam: IpamReport) -> Iterable[str]:
     yield from _ipam_notes(ipam)
 
 
+def _ipam_status(ipam: IpamReport) -> Iterable[str]:
+    """Say what a ring waits for; nothing where it is ready, or where lines about conflicts say it."""
+    status, paxos = ipam["Status"], ipam["Paxos"]
+    if status == "ready" or (status.startswith("conflict: ") and ipam["Conflicts"]):
+        return
+    votes = ""
+    if paxos is not None and "quorum" not in status:
+        votes = f" (quorum: {paxos['Quorum']}, known: {paxos['KnownNodes']})"
+    yield f"status: {status}{votes}"
+
+
 def _owner_note(owner: OwnerReport) -> str:
     active = "" if owner["Active"] is None else f"({owner['Active']} active)"
     return active if owner["Reachable"] else f"{active} - unreachable!".strip()
 
 
 def _ipam_notes(ipam: IpamReport) -> Iterable[str]:
+    yield from _ipam_status(ipam)
     for pending in sorted(ipam["PendingAllocates"]):
         yield f"waiting for an address: {pending}"
     for ident, cidr in sorted((claim["Ident"], claim["CIDR"]) for claim in ipam["PendingClaims"]):

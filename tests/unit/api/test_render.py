@@ -172,6 +172,31 @@ def test_ipam_tells_what_is_waited_for_and_what_conflicts() -> None:
     ]
 
 
+@pytest.mark.parametrize(("status", "has_vote", "line"), [
+    ("idle", True, ["status: idle (quorum: 2, known: 1)"]), ("idle", False, ["status: idle"]),
+    ("awaiting consensus (quorum: 2, known: 1)", True, ["status: awaiting consensus (quorum: 2, known: 1)"]),
+    ("ready", False, []), ("conflict: h2 runs another ring", False, ["status: conflict: h2 runs another ring"]),
+])
+def test_ipam_tells_what_a_ring_waits_for_that_is_not_divided(status: str, has_vote: bool, line: list[str]) -> None:
+    """`weave prime` points here."""
+    one = report()
+    assert one["IPAM"] is not None
+    one["IPAM"].update(Status=status, Owners=[],
+                       Paxos={"Elector": True, "KnownNodes": 1, "Quorum": 2} if has_vote else None)
+    assert render_part(one, "ipam").splitlines() == line
+    one["IPAM"]["Conflicts"] = ["h2 runs another ring"]
+    assert render_part(one, "ipam").splitlines()[-1] == "conflict: h2 runs another ring"
+    assert render_part(one, "ipam").count("another ring") == 1
+
+
+def test_ipam_tells_two_rings_apart() -> None:
+    one = report()
+    assert one["IPAM"] is not None
+    one["IPAM6"] = {**one["IPAM"], "Range": "fd00:32::/64"}
+    lines = render_part(one, "ipam").splitlines()
+    assert (lines[0], lines[3]) == ("10.32.0.0/12:", "fd00:32::/64:")
+
+
 @pytest.mark.parametrize(("container", "short"), [
     ("c0ffee" * 8, "c0ffeec0ffee"), ("lab-h1-a-long-name", "lab-h1-a-long-name"), ("weave:expose", "weave:expose"),
 ])
