@@ -9,7 +9,7 @@ from weave.api.wishes import format_wish, parse_wishes
 from weave.cli.common import client, print_addresses, printing
 from weave.cli.hosts import rewrite_hosts
 from weave.cli.names import qualified
-from weave.cli.target import find, identify
+from weave.cli.target import find, identify, is_nameless
 from weave.cli.target_files import Target
 from weave.errors import LocalError
 
@@ -54,6 +54,8 @@ def attach(words: Sequence[str], names: Sequence[str], without_dns: bool, interf
     if rewrite_hosts or extra_hosts:
         _rewrite(target, done, extra_hosts)
     print_addresses(done, as_json=as_json)
+    if is_nameless(target) and not names and not without_dns:
+        click.echo(f"weave: {target.ident} cannot be a name, and none is registered; say one with -h NAME", err=True)
 
 
 def _wishes(words: Sequence[str]) -> list[str]:

@@ -1,17 +1,18 @@
 """Commands about names: dns-add, dns-remove, dns-lookup, dns-args."""
 
+import re
 from collections.abc import Sequence
 
 import click
 
-from weave.addresses import parse_address
+from weave.addresses import parse_address, parse_interface
 from weave.api.client import Client, Refused
 from weave.cli.common import client, print_json, printing
 from weave.cli.target import identify
-from weave.errors import LocalError
 
 EXTERN = "weave:extern"
 """Under which names of things outside any container are kept, as in Weave Net."""
+_LIKE_AN_ADDRESS = re.compile(r"\d+(\.\d+){3}(/.*)?|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*(/.*)?", re.IGNORECASE)
 
 
 @click.command(name="dns-add", epilog="Example: weave dns-add 192.0.2.9 -h printer.weave.local")
@@ -47,6 +48,8 @@ def dns_remove(words: Sequence[str], fqdn: str | None) -> None:
 @printing
 def dns_lookup(name: str, as_json: bool) -> None:
     """Print the addresses of a name, one a line; our domain may be left out."""
+    if not name.strip():
+        raise click.UsageError("the name is empty")
     answer = client().value("GET", "lookup", name)
     if as_json:
         print_json(answer)
@@ -58,7 +61,7 @@ def dns_lookup(name: str, as_json: bool) -> None:
 
 def _meant(words: Sequence[str], fqdn: str | None) -> tuple[str, list[str], str | None]:
     """Return whose name it is, the addresses given, and the name."""
-    addresses = [word for word in words if is_address(word)]
+    addresses = [address_of(word) for word in words if is_address(word)]
     others = [word for word in words if not is_address(word)]
     if len(others) > 1 or (others and words[-1] != others[0]):
         raise click.UsageError("write the addresses first, then one container at most")
@@ -71,12 +74,13 @@ def _meant(words: Sequence[str], fqdn: str | None) -> tuple[str, list[str], str 
 
 
 def is_address(word: str) -> bool:
-    """Say whether a word is an IP address."""
-    try:
-        parse_address(word)
-    except LocalError:
-        return False
-    return True
+    """Say whether a word is meant as an IP address, with or without a prefix length; no container is called so."""
+    return _LIKE_AN_ADDRESS.fullmatch(word) is not None
+
+
+def address_of(word: str) -> str:
+    """Return the address that a word is; raise `LocalError` where it only looks like one."""
+    return str(parse_interface(word).ip if "/" in word else parse_address(word))
 
 
 def _held(router: Client, ident: str) -> list[str]:

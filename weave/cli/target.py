@@ -23,7 +23,8 @@ PODMAN_STATE = "/run/libpod"
 """There while Podman has been used since the machine started."""
 RUNTIME_TIMEOUT_S = 10.0
 _PROCESS = re.compile(r"/proc/(\d+)/ns/net")
-_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+"""One label, as the name service takes it: what has a dot would be a name in another domain than ours."""
 
 
 def identify(word: str) -> Target:
@@ -46,7 +47,14 @@ def _at(netns: str | None) -> str:
     return f" at {netns}" if netns else ""
 
 
+def is_nameless(target: Target) -> bool:
+    """Say whether this is a namespace of `ip netns` whose name cannot be registered."""
+    return target.fqdn is None and target.netns is not None and os.path.dirname(target.netns) in NAMED_NAMESPACES
+
+
 def _look(word: str) -> Target | None:
+    if not word:
+        raise LocalError("the name of the container is empty")
     process = word.removeprefix("pid:")
     if "/" in word:
         return _by_path(os.path.normpath(word))

@@ -39,6 +39,7 @@ PRINTED = [
     (["detach", "blue"], "10.32.0.9\n"),
     (["dns-add", "192.0.2.9", "-h", "printer"], ""),
     (["dns-remove", "192.0.2.9", "-h", "printer"], ""),
+    (["dns-add", "192.0.2.9/24", "2001:db8::9", "-h", "printer"], ""),
 ]
 
 
@@ -81,6 +82,10 @@ def test_prints_json_for_programs(words: list[str], busy: FakeControl, run: Run)
     (["attach", "nothing"], "weave: there is no container 'nothing': name a network namespace"),
     (["attach", "10.32.0.5", "/proc/self/ns/net"], "weave: '10.32.0.5' is not an address argument: write "),
     (["launch"], "weave: weave is already running; you can stop it with `weave stop`.\n"),
+    (["dns-add", "192.0.2.999", "-h", "foo"], "weave: '192.0.2.999' is not an IP address\n"),
+    (["dns-add", "192.0.2.9/99", "-h", "foo"], "weave: '192.0.2.9/99' is not an address with a prefix length: "),
+    (["dns-remove", "2001:db8::9::1"], "weave: '2001:db8::9::1' is not an IP address\n"),
+    (["attach", ""], "weave: the name of the container is empty\n"),
 ])
 def test_refusal_is_one_line_and_status_1(words: list[str], complaint: str, busy: FakeControl, run: Run) -> None:
     result = run(*words)
@@ -92,6 +97,7 @@ def test_refusal_is_one_line_and_status_1(words: list[str], complaint: str, busy
 @pytest.mark.parametrize("words", [
     ["frobnicate"], ["status", "weather"], ["status", "--what"], ["connect"], ["forget"], ["rmpeer"], ["attach"],
     ["detach"], ["dns-add"], ["dns-add", "192.0.2.9"], ["dns-add", "a", "b"], ["dns-lookup"], ["stop", "now"],
+    ["dns-lookup", ""],
     ["prime", "--timeout", "0"], ["status", "-o", "xml"], ["launch", "--port"], ["launch", "--bogus"],
 ])
 def test_wrong_usage_is_status_2(words: list[str], socket_path: Path, run: Run) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from weave.cli import target, target_files
-from weave.cli.target import find, identify
+from weave.cli.target import find, identify, is_nameless
 from weave.cli.target_files import Target
 from weave.errors import LocalError
 
@@ -25,6 +25,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "netns").mkdir()
     (tmp_path / "netns" / "blue").write_text("")
     (tmp_path / "netns" / "odd_name").write_text("")
+    (tmp_path / "netns" / "odd.name").write_text("")
     monkeypatch.setattr(target, "NAMED_NAMESPACES", (str(tmp_path / "netns"),))
     monkeypatch.setattr(target, "RUNTIME_SOCKETS", ())
     monkeypatch.setattr(target, "PODMAN_STATE", str(tmp_path / "libpod"))
@@ -42,7 +43,10 @@ def test_names_a_namespace(machine: Path) -> None:
 
 
 def test_name_that_is_no_host_name_is_not_registered(machine: Path) -> None:
-    assert find("odd_name").fqdn is None
+    assert find("odd_name").fqdn == "odd_name", "the name service takes it"
+    assert find("odd.name").fqdn is None
+    assert [is_nameless(find(word)) for word in ("blue", "odd_name", "odd.name", f"pid:{ME}")] == [
+        False, False, True, False]
 
 
 @pytest.mark.parametrize("form", ["{}", "pid:{}", "/proc/{}/ns/net"])
