@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from weave import __version__
 from weave.addresses import IPAddress, IPNetwork, parse_address, parse_network
@@ -108,9 +108,17 @@ class Settings:
         return self.socket.with_name(f"{self.socket.stem}-sleeve.sock")
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and a line that says where the options are listed."""
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists the options\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `weave router`; its help is the reference of the options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="weave router",
         description="Run the router of this host in the foreground. `weave launch` takes the same options and starts "
         "it in the background.",
@@ -193,7 +201,7 @@ def _add_host_options(group: argparse._ArgumentGroup) -> None:
 def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Return the settings for these arguments and this environment; raise `LocalError` where they make no sense.
 
-    Words that do not parse at all end the process with status 2 and a usage line, as argparse does.
+    Words that do not parse at all end the process with status 2 and one line.
     """
     given = build_parser().parse_args(argv)
     ranges = _ranges(DEFAULT_RANGE if given.ipalloc_range is None else given.ipalloc_range)
@@ -333,7 +341,7 @@ def _default_subnets(text: str, ranges: Sequence[IPNetwork]) -> tuple[IPNetwork,
 
 def _port(number: int, option: str, most: int = MAX_PORT) -> int:
     if not 0 < number <= most:
-        raise LocalError(f"{option} {number} is no port; it should be from 1 to {most}")
+        raise LocalError(f"{option} {number} should be a port from 1 to {most}")
     return number
 
 

@@ -90,7 +90,16 @@ def detach(words: Sequence[str], interface: str | None, as_json: bool) -> None:
     if interface is not None:
         query["interface"] = interface
     removed = client().value("DELETE", "attachment", identify(words[-1]).ident, query=query)
-    print_addresses(removed, as_json=as_json)
+    _print_removed(removed, f"{' '.join(words)} was not attached here; `weave ps` lists what is", as_json=as_json)
+
+
+def _print_removed(removed: object, nothing: str, *, as_json: bool) -> None:
+    """Print what was removed; where that is nothing, tell people: it may be a typing error, or was done before."""
+    assert isinstance(removed, dict)
+    if removed["addresses"] or as_json:
+        print_addresses(removed, as_json=as_json)
+        return
+    click.echo(f"weave: {nothing}", err=True)
 
 
 @click.command(epilog="Example: weave expose -h h1.weave.local")
@@ -115,4 +124,5 @@ def expose(words: Sequence[str], fqdn: str | None, without_masquerade: bool, as_
 def hide(words: Sequence[str], as_json: bool) -> None:
     """Take the host, or some of its addresses, off the network and print what was removed."""
     removed = client().value("DELETE", "expose", query={"addresses": _wishes(words)})
-    print_addresses(removed, as_json=as_json)
+    what = f"{' '.join(words)} was not exposed" if words else "nothing was exposed"
+    _print_removed(removed, f"{what} here; `weave ps weave:expose` shows what is", as_json=as_json)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from weave.errors import LocalError
+
 if TYPE_CHECKING:
     from weave.lab.lab import Lab
 
@@ -124,7 +126,7 @@ def logs(context: click.Context, host: str) -> None:
     """Print the log of the router of HOST."""
     path = _lab(context).log_file(host)
     if not path.exists():
-        raise click.ClickException(f"{host} has no log; `weave lab ls` shows the hosts")
+        raise LocalError(f"{host} has no log; `weave lab ls` shows the hosts")
     click.echo(path.read_text(errors="replace"), nl=False)
 
 

@@ -1,18 +1,23 @@
 """Commands that start and end the router of this host: launch, router, stop, reset."""
 
+import argparse
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from weave.api.client import Client, Refused, Unreachable
 from weave.cli.common import client, print_json, printing, socket_path
 from weave.errors import LocalError
-from weave.settings import hide_password, parse_settings
+from weave.settings import build_parser, hide_password, parse_settings
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 READY_DEADLINE_S = 60.0
 """A router is ready within a second or two; a host that is busy booting may take a while."""
@@ -22,7 +27,24 @@ ANSWER_S = 5.0
 _PASS_ON = {"ignore_unknown_options": True}
 
 
-@click.command(context_settings={**_PASS_ON, "help_option_names": [], "allow_interspersed_args": False},
+class _WithRouterOptions(click.Command):
+    """A command that takes the router's options too."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Offer them beside its own."""
+        from click.shell_completion import CompletionItem
+
+        found = super().shell_complete(ctx, incomplete)
+        if not incomplete.startswith("-"):
+            return found
+        known = {item.value for item in found}
+        return found + [CompletionItem(word, help=action.help) for action in build_parser()._actions
+                        if action.help != argparse.SUPPRESS
+                        for word in action.option_strings if word.startswith(incomplete) and word not in known]
+
+
+@click.command(cls=_WithRouterOptions,
+               context_settings={**_PASS_ON, "help_option_names": [], "allow_interspersed_args": False},
                epilog="Example: weave router --password-file /etc/weave/password 192.0.2.1")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[OPTION|PEER]...")
 def router(words: Sequence[str]) -> None:
@@ -32,7 +54,8 @@ def router(words: Sequence[str]) -> None:
     os.execve(command[0], command, _environment(secret))  # noqa: S606 - our own program
 
 
-@click.command(context_settings=_PASS_ON, epilog="Example: weave launch --nickname h1 192.0.2.1 192.0.2.2")
+@click.command(cls=_WithRouterOptions, context_settings=_PASS_ON,
+               epilog="Example: weave launch --nickname h1 192.0.2.1 192.0.2.2")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[OPTION|PEER]...")
 @click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Where the router logs (router.log in its state directory).")

@@ -118,6 +118,9 @@ def ps(containers: Sequence[str], as_json: bool) -> None:
         return
     for row in wanted:
         click.echo(" ".join([short_id(row["container"]), row["mac"], *row["addresses"]]))
+    for word in containers:
+        if not any(_is_meant(row, word) for row in rows):
+            click.echo(f"weave: no container {word} is attached here", err=True)
 
 
 def _expose_row(report: "Report") -> dict[str, object]:

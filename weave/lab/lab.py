@@ -75,11 +75,14 @@ class Lab:
         if not 1 <= count <= MAX_HOSTS:
             raise LocalError(f"a lab has from 1 to {MAX_HOSTS} hosts, not {count}")
         with locked(self.name) as state:
+            fresh = [host_name(number) for number in range(1, count + 1) if host_name(number) not in state.hosts]
+            if options and not fresh and any(host.options != list(options) for host in state.hosts.values()):
+                raise LocalError(f"{count} hosts are up already, and options are for the routers of new ones; "
+                                 "`weave lab down` removes these")
             switch = namespace(self.name, SWITCH)
             if switch not in kernel.namespaces(switch):
                 kernel.add_switch(switch)
             kernel.make_room_for_neighbours(count)
-            fresh = [host_name(number) for number in range(1, count + 1) if host_name(number) not in state.hosts]
             first_up = not state.hosts
             for name in fresh:
                 self._add_host(state, name, int(name[1:]), list(options))
@@ -140,10 +143,12 @@ class Lab:
             return done.split()
 
     def remove(self, name: str) -> None:
-        """Detach a container and remove its namespace."""
+        """Detach a container and remove its namespace; a router that does not run sees later that it is gone."""
         with locked(self.name) as state:
             host, netns = self._find_container(state, name)
-            self._weave(host, "detach", netns)
+            router = state.hosts[host].router
+            if router is not None and router.alive:
+                self._weave(host, "detach", netns)
             kernel.delete_namespace(netns)
             shutil.rmtree(ETC_NETNS / netns, ignore_errors=True)
             state.hosts[host].containers.remove(name)
@@ -293,7 +298,7 @@ class Lab:
         done = self.execute(host, sys.executable, "-m", "weave", *words, timeout=60.0)
         if done.returncode:
             said = done.stderr.strip().splitlines() or ["it did not say why"]
-            raise EnvironmentFailure(f"`weave {words[0]}` on {host}: {said[-1]}")
+            raise EnvironmentFailure(f"`weave {words[0]}` on {host}: {said[-1].removeprefix('weave: ')}")
         return done.stdout
 
     def _write_resolver(self, netns: str, report: dict[str, object]) -> None:

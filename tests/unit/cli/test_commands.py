@@ -26,11 +26,9 @@ PRINTED = [
     (["ps"], "weave:expose 7a:00:00:00:00:01 10.32.0.1/12\nblue 02:00:00:00:00:01 10.32.0.9/12\n"
              "c0ffeec0ffee 02:00:00:00:00:02 10.32.0.10/12\n"),
     (["ps", "c0ffee"], "c0ffeec0ffee 02:00:00:00:00:02 10.32.0.10/12\n"),
-    (["ps", "bl"], ""),
     (["rmpeer", "h2"], "42 IPs taken over from h2\n"),
     (["expose"], "10.32.0.1\n"),
     (["expose", "10.32.0.5/12", "net:10.40.0.0/24"], "10.32.0.5 10.40.0.1\n"),
-    (["hide"], "\n"),
     (["dns-lookup", "c1"], "10.32.0.9\n"),
     (["dns-args"], "--dns=10.32.0.1 --dns-search=weave.local\n"),
     (["connect", "h9"], ""),
@@ -40,6 +38,13 @@ PRINTED = [
     (["dns-add", "192.0.2.9", "-h", "printer"], ""),
     (["dns-remove", "192.0.2.9", "-h", "printer"], ""),
     (["dns-add", "192.0.2.9/24", "2001:db8::9", "-h", "printer"], ""),
+]
+WITHOUT_EFFECT = [
+    (["ps", "bl"], "no container bl is attached here"),
+    (["detach", "nope"], "nope was not attached here; `weave ps` lists what is"),
+    (["detach", "10.32.0.77/12", "nope"], "10.32.0.77/12 nope was not attached here; `weave ps` lists what is"),
+    (["hide"], "nothing was exposed here; `weave ps weave:expose` shows what is"),
+    (["hide", "10.32.0.77/12"], "10.32.0.77/12 was not exposed here; `weave ps weave:expose` shows what is"),
 ]
 
 
@@ -59,6 +64,15 @@ def busy(router: FakeControl) -> FakeControl:
 def test_prints(words: list[str], text: str, busy: FakeControl, run: Run) -> None:
     result = run(*words)
     assert (result.exit_code, result.stdout, result.stderr) == (0, text, "")
+
+
+@pytest.mark.parametrize(("words", "line"), WITHOUT_EFFECT, ids=lambda value: " ".join(value)
+                         if isinstance(value, list) else "")
+def test_says_that_there_was_nothing_to_do_and_ends_with_0(words: list[str], line: str, busy: FakeControl,
+                                                           run: Run) -> None:
+    """Scripts repeat these, people mistype them."""
+    result = run(*words)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"weave: {line}\n")
 
 
 @pytest.mark.parametrize("words", [
@@ -86,6 +100,7 @@ def test_prints_json_for_programs(words: list[str], busy: FakeControl, run: Run)
     (["dns-add", "192.0.2.9/99", "-h", "foo"], "weave: '192.0.2.9/99' is not an address with a prefix length: "),
     (["dns-remove", "2001:db8::9::1"], "weave: '2001:db8::9::1' is not an IP address\n"),
     (["attach", ""], "weave: the name of the container is empty\n"),
+    (["lab", "logs", "h9"], "weave: h9 has no log; `weave lab ls` shows the hosts\n"),
 ])
 def test_refusal_is_one_line_and_status_1(words: list[str], complaint: str, busy: FakeControl, run: Run) -> None:
     result = run(*words)

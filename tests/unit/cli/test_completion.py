@@ -11,6 +11,9 @@ from weave.cli.app import weave
     ("weave status ip", {"ipam"}),
     ("weave policy tr", {"trace"}),
     ("weave status --wa", {"--watch"}),
+    ("weave launch --log-", {"--log-file", "--log-level", "--log-format"}),
+    ("weave launch --wi", {""}),
+    ("weave router --dns-d", {"--dns-domain"}),
 ])
 def test_the_shell_completes(words: str, found: set[str]) -> None:
     count = len(words.split()) - 1

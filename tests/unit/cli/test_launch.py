@@ -93,7 +93,7 @@ def test_launch_with_a_password_begins_again_without_it_in_its_own_command_line(
 
 
 @pytest.mark.parametrize(("words", "status", "says"), [
-    (["--password=hush"], 1, "--port 0 is no port"), (["--password"], 2, "expected one argument"),
+    (["--password=hush"], 1, "--port 0 should be a port"), (["--password"], 2, "expected one argument"),
     (["--password", ""], 1, "is empty"), (["--password", "hush", "--password-file", "f"], 1, "not both"),
 ])
 def test_launch_says_what_is_wrong_beside_or_with_a_password(
@@ -171,7 +171,7 @@ def test_reset_by_force_takes_the_options_that_say_what_to_remove(program: Path,
     result = run("reset", "--force", "--bridge", "b7", "--vxlan-port", "7000", "--state-dir", "/s")
     assert "the bridge b7, the devices of VXLAN port 7000 and the state in /s; " in result.stdout
     assert (program.parent / "router.py.done").read_text() == "--wipe --bridge=b7 --vxlan-port=7000 --state-dir=/s"
-    assert "should be from 1" in run("reset", "--force", "--vxlan-port", "0").stderr
+    assert "should be a port from 1" in run("reset", "--force", "--vxlan-port", "0").stderr
     result = run("reset", "--bridge", "b7")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--bridge goes with --force" in result.stderr

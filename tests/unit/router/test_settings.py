@@ -133,6 +133,14 @@ def test_a_password_that_opens_the_mesh_or_loses_another_is_refused(words, says)
         hide_password(words)
 
 
+def test_wrong_words_are_complained_of_in_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse("--bogus")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "weave router: unrecognized arguments: --bogus; `weave router --help` lists the options\n")
+
+
 def test_an_empty_password_in_the_environment_is_refused_unless_a_file_gives_another(tmp_path):
     (tmp_path / "file").write_text("x\n")
     with pytest.raises(LocalError, match="WEAVE_PASSWORD is empty"):
