@@ -68,6 +68,14 @@ def test_a_host_that_is_not_exposed_is_told_how() -> None:
         find_ends(report(), "c1", "host")
 
 
+@pytest.mark.parametrize("word", ["h2", "7a:00:00:00:00:02"])
+def test_a_peer_that_is_not_exposed_is_told_how(word: str) -> None:
+    told = report()
+    told["Router"]["Peers"][0]["NickName"], told["Router"]["Peers"][0]["Name"] = "h2", "7a:00:00:00:00:02"
+    with pytest.raises(NotFound, match=f"the host {word} has no address on the network; `weave expose` there"):
+        find_ends(told, "c1", word)
+
+
 def test_a_name_is_looked_for_only_where_names_are_answered() -> None:
     with pytest.raises(NotFound):
         find_ends(report(DNS=None), "10.32.0.9", "c2")

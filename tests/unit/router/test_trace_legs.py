@@ -133,6 +133,20 @@ def test_a_host_without_an_address_in_the_subnet_cannot_send_there() -> None:
     assert "weave expose net:SUBNET" in words
 
 
+@pytest.mark.parametrize("has_ring", [True, False])
+@pytest.mark.parametrize("address", ["198.51.100.1", "2001:db8::1"])
+def test_what_a_host_reaches_by_its_own_routes_is_not_said_to_be_broken(address: str, has_ring: bool) -> None:
+    told = network()
+    told["Endpoints"][-1]["Addresses"].append("fd00::1/64")
+    if not has_ring:
+        told["IPAM"] = None
+    steps_found = found(Look(None, None), "host", address, told)
+    assert steps_found["route"] == (
+        "doubt", f"{address} is reached not by this network; the host's own routes decide")
+    assert steps_found["address"][0] == "ok"
+    assert found(Look(None, None), "host", "fd00::99", told)["address"][0] == "broken"
+
+
 @pytest.mark.parametrize(("address", "state", "words"), [
     ("10.32.0.99", "broken", "is one of those that h1 gives out"),
     ("10.40.0.99", "broken", "is one of those that h2 gives out"),

@@ -97,6 +97,8 @@ def _find(report: Report, word: str) -> list[End]:
         found = list(candidates(report, word))
         if found:
             return found
+    if any(word in (peer["Name"], peer["NickName"]) for peer in report["Router"]["Peers"]):
+        raise NotFound(f"the host {word} has no address on the network; `weave expose` there gives it one")
     raise NotFound(f"{word!r} is no address, host, pod, container or name on this network; `weave status endpoints` "
                    "and `weave status dns` list them")
 

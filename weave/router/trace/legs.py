@@ -107,7 +107,7 @@ def _route(report: Report, look: Look, end: End, other: End) -> StepReport:
     ours = _plain(report["Bridge"]["Addresses"])
     found = _best_route(other.address, _networks(report, look, end), look)
     if found is None:
-        return _no_route(end, other)
+        return _no_route(report, end, other)
     network, gateway = found
     if gateway is None:
         return step("route", "ok", f"{other.address} is on its link, {network}")
@@ -119,7 +119,9 @@ def _route(report: Report, look: Look, end: End, other: End) -> StepReport:
     return step("route", "ok", f"{other.address} goes by the gateway {gateway}, this host, for {network}")
 
 
-def _no_route(end: End, other: End) -> StepReport:
+def _no_route(report: Report, end: End, other: End) -> StepReport:
+    if end.is_host and _is_foreign(report, other):
+        return step("route", "doubt", f"{other.address} is reached not by this network; the host's own routes decide")
     if end.is_host:
         return step("route", "broken", f"the bridge has no address in the subnet of {other.address}; `weave expose "
                                         "net:SUBNET` gives it one")
@@ -149,6 +151,14 @@ def _best_route(address: IPAddress, links: Collection[IPNetwork],
     return max(fitting, key=lambda route: (route[0].prefixlen, route[1] is None), default=None)
 
 
+def _is_foreign(report: Report, other: End) -> bool:
+    """Say whether nobody has an address, and it lies neither in a range nor in the subnet of anybody."""
+    networks = {ip_interface(text).network for row in report["Endpoints"] for text in row["Addresses"]}
+    networks |= {ip_network(ipam["Range"]) for ipam in (report["IPAM"], report["IPAM6"]) if ipam is not None}
+    return other.endpoint is None and not any(
+        network.version == other.address.version and other.address in network for network in networks)
+
+
 def _nobody(report: Report, other: End) -> StepReport:
     """Say what an address is that nobody has."""
     for ipam in (report["IPAM"], report["IPAM6"]):
@@ -161,6 +171,8 @@ def _nobody(report: Report, other: End) -> StepReport:
                       if 0 <= int(other.address) - int(ip_interface(row["Token"]).ip) < row["Size"]), "nobody")
         return step("address", "broken", f"nothing on the network has {other.address}; it is one of those that "
                                           f"{owner} gives out: is the container attached? `weave ps` there")
+    if _is_foreign(report, other):
+        return step("address", "ok", f"{other.address} is none of this network; beyond its gateway nothing is known")
     return step("address", "broken", f"nothing on the network has {other.address}")
 
 
