@@ -351,6 +351,8 @@ class MeshService:
     def _note_refusal(self, exc: RemoteError | EnvironmentFailure, address: str) -> None:
         kind = exc.reason.name.lower() if isinstance(exc, HandshakeRefused) else "connection"
         self.handshake_failures[kind] += 1
+        if isinstance(exc, HandshakeRefused) and exc.reason is Reason.CLONED_IDENTITY:
+            self.core.saw_clone(trio.current_time())
         host = address.rpartition(":")[0] or address  # a stranger comes from another port each time
         held_back = self._rate.admit(f"{kind} {host}", trio.current_time())
         if held_back is not None:

@@ -84,6 +84,14 @@ class MeshStatus:
         """Return how every channel does."""
         return self._gossip.views(self._courier.sent_bytes)
 
+    def has_clone(self) -> bool:
+        """Say whether another machine was lately seen to run with our key."""
+        return self._clones.is_ours(self._gossip.strangers())
+
+    def saw_clone(self, now: float) -> None:
+        """Note that the other end of a handshake turned out to have our key."""
+        self._clones.saw_ours(now)
+
     def warnings(self) -> list[str]:
         """Return what needs a person, in sentences."""
         said = [
@@ -91,12 +99,11 @@ class MeshStatus:
             "stop one and delete its state directory"
             for name, address in self._clones.others()
         ]
-        strangers = self._gossip.strangers()
-        if self._clones.is_ours(strangers):
+        if self.has_clone():
             said.append(
                 f"another machine runs with the key of this peer ({self._me.name}); "
                 "stop one of them and delete its state directory"
             )
-        elif self._clones.news(strangers):
+        elif self._clones.news(self._gossip.strangers()):
             said.append("this peer met newer entries of its own: its database is older than what it once published")
         return said

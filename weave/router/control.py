@@ -136,7 +136,11 @@ class RouterControl:
         return await ipam.takeover(found[0])
 
     async def surrender(self) -> None:
-        """Give our address space to another peer before we leave for good."""
+        """Give our address space to another peer before we leave for good; not while another machine has our key."""
+        if self._parts.mesh.core.has_clone():
+            raise Conflict(f"another machine runs with the key of this peer ({self._me}) and gives out the same "
+                           "addresses, so they are not given away; `weave reset --force` removes what is here without "
+                           "that")
         if self._parts.ipam is not None:
             await self._parts.ipam.surrender()
 

@@ -182,7 +182,7 @@ class Router:
                 await self._stopping.wait()
                 notify(STOPPING)
                 parts.control.ready = False
-                if self._wipe:
+                if self._wipe and not parts.mesh.core.has_clone():  # what we published, the other one lives by
                     await parts.mesh.retire()
                 nursery.cancel_scope.cancel()
             if self._wipe:

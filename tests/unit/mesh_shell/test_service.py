@@ -97,8 +97,9 @@ def test_a_copied_disk_is_refused_and_named():
         a, b = make_service("a", seed=seed), make_service("b", seed=seed)
         async with running(a, b):
             b.connect([address_of(a)])
-            await until(lambda: a.inbound_refusals)
+            await until(lambda: a.inbound_refusals and b.core.has_clone())
             assert Reason.CLONED_IDENTITY.sentence in a.inbound_refusals[0].reason
+            assert a.core.has_clone()
 
     run(scene)
 

@@ -336,6 +336,20 @@ def names(made: House, container: str) -> list[str]:
     return [entry.fqdn for entry in made.catalogue.entries() if entry.container == container]
 
 
+def test_nothing_is_given_away_while_another_machine_has_our_key() -> None:
+    async def story() -> None:
+        async with house() as made:
+            core = SimpleNamespace(has_clone=lambda: True)
+            parts = SimpleNamespace(mesh=SimpleNamespace(core=core), ipam=made.addressing.ipam)
+            control = RouterControl(parts, None, made.store, ME, 1)  # type: ignore[arg-type]
+            with pytest.raises(Conflict, match=r"another machine runs with the key .*--force"):
+                await control.surrender()
+            assert made.service.view().owners[0].peer == ME
+            core.has_clone = lambda: False
+            await control.surrender()
+    play(story)
+
+
 @pytest.mark.parametrize(("ident", "instead"), [("weave:expose", "weave hide"), ("weave:extern", "weave dns-remove")])
 def test_what_is_no_container_is_not_treated_as_one(ident: str, instead: str) -> None:
     async def story() -> None:
