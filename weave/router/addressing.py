@@ -17,6 +17,7 @@ from weave.api.wishes import AnyIn, Exactly, Wish
 from weave.errors import LocalError, WeaveError
 from weave.ipam import AddressNotHeld, AddressTaken, Allocators, Reservation
 from weave.net import Datapath
+from weave.router.others import Others
 
 EXPOSE_IDENT = "weave:expose"
 """Who holds the addresses of the bridge, as in Weave Net."""
@@ -31,12 +32,14 @@ _INSTEAD = {
 class Addressing:
     """Own the way from a wish to an address."""
 
-    def __init__(self, ipam: Allocators | None, datapath: Datapath, default_subnets: Sequence[IPNetwork]) -> None:
+    def __init__(self, ipam: Allocators | None, datapath: Datapath, default_subnets: Sequence[IPNetwork],
+                 others: Others) -> None:
         self.default_subnets = tuple(default_subnets)
         self.default_subnet = default_subnets[0] if default_subnets else None
         """The one that is meant where a single address is asked for."""
         self._ipam = ipam
         self._datapath = datapath
+        self._others = others
         self.bridge: IPInterface | None = None
         """The bridge's own address, once it has one."""
         self.on_bridge_addresses: Callable[[], None] = lambda: None
@@ -68,6 +71,7 @@ class Addressing:
             case AnyIn(subnet):
                 return self.ipam.reserve(ident, subnet)
             case Exactly(interface):
+                self._refuse_what_others_have(ident, interface)
                 if self._ipam is None:
                     return Reservation(interface, partial(_known, interface), lambda: None)
                 found = self._ipam.reserve_one(ident, interface)
@@ -90,16 +94,28 @@ class Addressing:
             case AnyIn(subnet):
                 return await self.ipam.allocate(ident, subnet)
             case Exactly(interface):
-                if self._ipam is not None:
+                if self._ipam is None:
+                    self._refuse_what_others_have(ident, interface)
+                else:
                     await self.claim(ident, interface)
                 return interface
 
     async def claim(self, ident: str, interface: IPInterface) -> None:
         """Make exactly this address that of `ident`; raise `Conflict` where another has it."""
+        self._refuse_what_others_have(ident, interface)
         try:
             await self.ipam.claim(ident, interface)
         except AddressTaken as exc:
             raise Conflict(str(exc)) from exc
+
+    def _refuse_what_others_have(self, ident: str, interface: IPInterface) -> None:
+        """Raise `Conflict` for an address that lives on another host, unless `ident` holds it already.
+
+        Of most the allocator knows; not of those outside the range, nor of what a copy of its owner gave out.
+        """
+        if interface not in self.lookup(ident, None):
+            container = "" if ident == EXPOSE_IDENT else ident.partition("/")[0]
+            self._others.refuse_address(container, interface.ip)
 
     async def release(self, ident: str, address: IPAddress | None) -> None:
         """Free one address of `ident`, or all of them; raise `NotFound` where it holds none such."""

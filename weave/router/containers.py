@@ -153,7 +153,6 @@ class Containers:
         for orphan in self._orphans:
             for address in orphan.addresses:
                 try:
-                    self._others.refuse_address(orphan.container, address.ip)
                     await self._addressing.fulfil(ident_of(*attachment_key(orphan)), Exactly(address))
                     self._others.refuse_address(orphan.container, address.ip)
                 except Conflict as exc:

@@ -81,7 +81,6 @@ class Exposure:
         task_status.started()
         for address in self._strays:
             try:
-                self._others.refuse_address("", address.ip)
                 await self._addressing.fulfil(EXPOSE_IDENT, Exactly(address))
                 self._others.refuse_address("", address.ip)
             except LocalError as exc:

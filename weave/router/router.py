@@ -221,7 +221,7 @@ class Parts:
         self.fabric = Fabric(settings, self.mesh, datapath, self.sleeve, _ability(settings), self.multicast, prover,
                              secure)
         others = Others(self.fabric.living_endpoints)
-        self.addressing = Addressing(self.ipam, datapath, settings.default_subnets)
+        self.addressing = Addressing(self.ipam, datapath, settings.default_subnets, others)
         self.naming = Naming(store=store, mesh=self.mesh, catalogue=self.catalogue, me=me)
         self.announcer = Announcer(self.mesh, me)
         self.endpoint_watch = Generations(secrets.randbits(GENERATION_BITS))

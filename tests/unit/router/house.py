@@ -187,14 +187,15 @@ class House:
 @asynccontextmanager
 async def house(*, has_bridge: bool = True) -> AsyncIterator[House]:
     """Run a host alone, which owns the range; its bridge has an address, unless it shall have none yet."""
+    others: list[Endpoint] = []
     store, mesh, kernel = SlowStore(), FakeMesh(), FakeKernel()
     service = IpamService(me=ME, range_=RANGE, default_subnet=None, init=Seed((ME,)), store=store,
                           publish=lambda _key, _value: None, send=lambda _peer, _payload: None, rng=Random(1))
-    addressing = Addressing(Allocators({4: service}), kernel, [RANGE])  # type: ignore[arg-type]
+    addressing = Addressing(Allocators({4: service}), kernel, [RANGE],  # type: ignore[arg-type]
+                            Others(lambda: others))
     catalogue = Catalogue(me=ME, ranges=[RANGE])
     names = Naming(store=store, mesh=mesh, catalogue=catalogue, me=ME)  # type: ignore[arg-type]
     announcer = Announcer(mesh, ME)  # type: ignore[arg-type]
-    others: list[Endpoint] = []
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
         service.expect_nobody()

@@ -238,6 +238,25 @@ def test_of_two_that_come_with_one_mac_one_is_refused() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("taken", ["10.32.0.8/24", "192.0.2.8/24"])
+def test_an_address_that_lives_on_another_host_is_refused(taken: str) -> None:
+    async def story() -> None:
+        async with house() as made:
+            await made.containers.attach(spec("first", taken))
+            made.others.append(Endpoint("02:00:00:00:00:99", (parse_interface(taken),), "far", "ethwe", THERE))
+            await made.containers.attach(spec("first", taken))
+            await made.containers.detach(DetachSpec("first"))
+            before = await made.state()
+            for job in (partial(made.containers.attach, spec("blue", taken)),
+                        partial(made.exposure.expose, parse_wishes([taken]), None, masquerade=True),
+                        partial(made.addressing.claim, "blue", parse_interface(taken))):
+                with pytest.raises(Conflict, match=f"{taken[:-3]} is in use by far on {THERE}"):
+                    await job()
+            assert await made.state() == before
+            await made.containers.attach(spec("far", taken))
+    play(story)
+
+
 def test_a_container_in_no_record_keeps_its_addresses_but_for_those_of_others() -> None:
     """The state file is older than it, or was lost; a container can give itself any address."""
     async def story() -> None:
