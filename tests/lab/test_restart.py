@@ -123,6 +123,39 @@ def test_a_container_that_went_while_the_router_was_down_is_forgotten(net: World
     net.connected(*HOSTS)
 
 
+def test_what_a_container_gave_itself_is_not_believed_after_a_restart(net: World) -> None:
+    before = net.agreed(*HOSTS)
+    stolen = names_of(net.report("h1"))["c2"]
+    net.inside("c1", "ip", "address", "add", f"{stolen}/12", "dev", "ethwe")
+    net.inside("h1", "ip", "address", "add", "10.47.0.9/12", "dev", "weave")
+    try:
+        net.lab.kill("h1")
+        net.lab.start("h1")
+        net.connected(*HOSTS)
+        assert net.agreed(*HOSTS) == before
+        assert stolen not in net.inside("h1", "nft", "list", "table", "bridge", "weave_ports")
+        net.inside("h1", "ip", "address", "del", "10.47.0.9/12", "dev", "weave")
+    finally:
+        net.inside("c1", "ip", "address", "del", f"{stolen}/12", "dev", "ethwe")
+
+
+def test_after_a_lost_state_the_addresses_in_use_are_claimed_again() -> None:
+    with world("lost", 1) as made:
+        made.container("h1", "c1")
+        held = made.weave("h1", "expose").strip()
+        before = names_of(made.report("h1"))["c1"]
+        made.weave("h1", "stop")
+        for left in made.state("h1").glob("weave.db*"):
+            left.unlink()
+        made.lab.start("h1")
+        made.wait("h1", lambda seen: seen["IPAM"]["Entries"], "does not divide the range")
+        made.until(lambda: made.weave("h1", "ps"), lambda seen: all(f"{each}/" in seen for each in (held, before)),
+                   "does not own what is in use")
+        made.until(lambda: made.weave("h1", "hide"), lambda seen: seen.strip() == "", "still hides")
+        assert made.weave("h1", "expose").strip() == held
+        assert made.inside("h1", "ip", "-br", "address", "show", "dev", "weave").count("10.") == 1
+
+
 def test_what_was_exposed_stays_so_and_can_be_hidden(net: World) -> None:
     address = net.weave("h2", "expose", "-h", "gate").strip()
     net.lab.kill("h2")
