@@ -12,9 +12,10 @@ setup:           ## create .venv and install everything
 demo: setup      ## three hosts on this machine, one story (needs root)
 	@$(PY) -m weave demo
 
+# Tests of the kernel wait more than they work; those of one file share a lab, and two files never do.
 test: setup lint ## every test: unit, properties, simulation, store faults, the real kernel (needs root)
 	@failed=; $(PY) -m pytest -m "not lab" -n auto --maxprocesses 4 || failed=yes; \
-	$(PY) -m pytest -m lab || failed=yes; test -z "$$failed"
+	$(PY) -m pytest -m lab -n auto --maxprocesses 2 --dist loadfile || failed=yes; test -z "$$failed"
 
 test-vm: setup   ## WireGuard and ESP under a stock kernel, in an emulator (TESTBED_VM names the testbed)
 	@$(PY) -m tests.vm

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -76,8 +77,14 @@ def documented(language: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    place = tmp_path_factory.mktemp("podman")
+def place() -> Iterator[Path]:
+    """Give a directory with a short name: podman takes no more than 50 characters of it."""
+    with TemporaryDirectory(prefix="podman", ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
+@pytest.fixture(scope="module")
+def podman(place: Path) -> Iterator[Podman]:
     (place / "net.d").mkdir()
     (place / "net.d" / "10-weave.conflist").write_text(documented("json"))
     (place / "bin").mkdir()
