@@ -51,6 +51,20 @@ def nickname_in(line: str) -> str:
     return line.partition("(")[2].partition(")")[0]
 
 
+def test_hosts_with_new_addresses_find_each_other() -> None:
+    """The two that move know each other's new address from the third alone."""
+    with world("readdressed", 3) as made:
+        for host in HOSTS[1:]:
+            device = made.inside(host, "ip", "-o", "route", "get", "198.51.100.1").split()[2]
+            made.inside(host, "ip", "address", "del", f"198.51.100.{host[1]}/24", "dev", device)
+            made.inside(host, "ip", "address", "add", f"198.51.100.{host[1]}0/24", "dev", device)
+        made.wait("h3", lambda seen: any(
+            row["NickName"] == "h2" and row["State"] == "established" and "198.51.100.20:" in row["Address"]
+            for row in seen["Router"]["Connections"]), "does not find h2 again", deadline_s=90.0)
+        made.wait("h3", lambda seen: any(row["NickName"] == "h2" and row["Address"] == "198.51.100.20"
+                                         for row in seen["Links"]), "sends to the old address")
+
+
 def test_peers_ipam_and_endpoints_add_up(net: World) -> None:
     net.agreed(*HOSTS)
     for host in HOSTS:

@@ -134,6 +134,10 @@ class MeshService:
         """Drop targets; a live connection stays up."""
         self._apply(self.core.forget(addresses, trio.current_time()))
 
+    def advertise(self, addresses: Sequence[str]) -> None:
+        """Tell every peer at which underlay addresses we are from now on."""
+        self._apply(self.core.advertise(tuple(addresses), trio.current_time()))
+
     async def retire(self) -> None:
         """Withdraw what we published, for we leave for good; return when the news is on its way."""
         self._apply(self.core.retire(trio.current_time()))

@@ -142,6 +142,7 @@ class Datapath:
         Without `listing`, nftables tables are not listed, which costs a run of `nft` each, where nobody else changed
         any table, or asked for what is counted in them, since the last time.
         """
+        self._underlay = None
         foreign = self._foreign_changes()
         listing = listing or self._counts_asked or foreign != self._foreign
         await self._overlay.reconcile(listing=listing)

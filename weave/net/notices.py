@@ -18,9 +18,11 @@ from weave.netlink.constants import (
     AF_BRIDGE,
     NUD_NOARP,
     NUD_PERMANENT,
+    RT_SCOPE_LINK,
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELNEIGH,
+    RTM_NEWADDR,
     RTM_NEWLINK,
 )
 from weave.netlink.messages import ADDRESS, LINK, NEIGHBOUR, PROTOCOL, mac_octets
@@ -63,11 +65,17 @@ class Ours:
 
 
 def is_route_damage(notice: Reply, ours: Ours) -> bool:
-    """Say whether an rtnetlink notice tells that a device, an address or an entry of ours is gone or not as it was."""
+    """Say whether an rtnetlink notice tells that a device, an address or an entry of ours is gone or not as it was.
+
+    The underlay addresses of this host are ours, too, when they come and when they go.
+    """
     if notice.kind in (RTM_NEWLINK, RTM_DELLINK):
         return _is_link_damage(notice, ours)
-    if notice.kind == RTM_DELADDR:
-        return read_fixed(ADDRESS, notice.body)[-1] == ours.bridge
+    if notice.kind in (RTM_NEWADDR, RTM_DELADDR):
+        *_, scope, device = read_fixed(ADDRESS, notice.body)
+        if device in ours.devices:
+            return notice.kind == RTM_DELADDR and device == ours.bridge
+        return scope != RT_SCOPE_LINK  # the others may have to learn where this host is now
     if notice.kind == RTM_DELNEIGH:
         return _is_entry_damage(notice, ours)
     return False

@@ -18,6 +18,7 @@ from weave.errors import EnvironmentFailure, RemoteError
 from weave.logs import fields
 from weave.mesh.entries import ChannelChange
 from weave.mesh.identity import static_key_of
+from weave.mesh.limits import MAX_ADDRESSES
 from weave.mesh.service import SEES_US, TRUSTS_US, MeshService
 from weave.mesh.views import PeerView
 from weave.names import PeerName
@@ -171,6 +172,8 @@ class Fabric:
                 self._secure.gate.doubt()
             try:
                 await self._datapath.reconcile(listing=is_told)
+                if self._underlay != self._own_addresses():
+                    self._stale.set()
             except EnvironmentFailure as exc:
                 log.warning("cannot look after the kernel; trying again", extra=fields(reason=exc))
 
@@ -275,7 +278,8 @@ class Fabric:
                                    if vtep not in sealed and not within(vtep, trusted))
 
     def _decide(self) -> None:
-        self._underlay = self._settings.advertise or self._datapath.underlay_addresses()
+        self._underlay = self._own_addresses()
+        self._advertise()
         peers = self._peers()
         links = self._improved(peers, [
             decide_link(peer, encrypts=bool(self._settings.passwords), own_addresses=self._underlay,
@@ -291,6 +295,16 @@ class Fabric:
                                                   address=link.address, reason=link.reason))
             self.links = links
             self.on_links()
+
+    def _own_addresses(self) -> tuple[IPAddress, ...]:
+        return self._settings.advertise or self._datapath.underlay_addresses()
+
+    def _advertise(self) -> None:
+        """Tell the others where this host is, where that is not what they were told: addresses come and go."""
+        addresses = tuple(map(str, self._underlay[:MAX_ADDRESSES]))
+        if any(peer.is_self and peer.addresses != addresses for peer in self._mesh.core.peers()):
+            log.info("underlay addresses", extra=fields(addresses=",".join(addresses)))
+            self._mesh.advertise(addresses)
 
     def _proven(self, peers: Sequence[PeerUnderlay], links: Sequence[LinkDecision]) -> list[LinkDecision]:
         """Leave plain VXLAN where it is proven not to get through; note where that is to be proven."""
