@@ -62,7 +62,7 @@ def test_hosts_with_new_addresses_find_each_other() -> None:
             row["NickName"] == "h2" and row["State"] == "established" and "198.51.100.20:" in row["Address"]
             for row in seen["Router"]["Connections"]), "does not find h2 again", deadline_s=90.0)
         made.wait("h3", lambda seen: any(row["NickName"] == "h2" and row["Address"] == "198.51.100.20"
-                                         for row in seen["Links"]), "sends to the old address")
+                                         for row in seen["Links"]), "sends to the old address", deadline_s=45.0)
 
 
 def test_peers_ipam_and_endpoints_add_up(net: World) -> None:

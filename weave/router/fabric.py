@@ -110,6 +110,8 @@ class Fabric:
         self._stale = trio.Event()
         self._inheritance = Inheritance({}, now=0.0)
         self._underlay: tuple[IPAddress, ...] = ()
+        self._met: dict[PeerName, str] = {}
+        """Where the peers were to whom we had a connection."""
 
     @property
     def hindrance(self) -> str | None:
@@ -172,7 +174,7 @@ class Fabric:
                 self._secure.gate.doubt()
             try:
                 await self._datapath.reconcile(listing=is_told)
-                if self._underlay != self._own_addresses():
+                if (self._underlay, self._met) != (self._own_addresses(), self._meets()):
                     self._stale.set()
             except EnvironmentFailure as exc:
                 log.warning("cannot look after the kernel; trying again", extra=fields(reason=exc))
@@ -278,7 +280,7 @@ class Fabric:
                                    if vtep not in sealed and not within(vtep, trusted))
 
     def _decide(self) -> None:
-        self._underlay = self._own_addresses()
+        self._underlay, self._met = self._own_addresses(), self._meets()
         self._advertise()
         peers = self._peers()
         links = self._improved(peers, [
@@ -298,6 +300,10 @@ class Fabric:
 
     def _own_addresses(self) -> tuple[IPAddress, ...]:
         return self._settings.advertise or self._datapath.underlay_addresses()
+
+    def _meets(self) -> dict[PeerName, str]:
+        """Return where the peers are to whom we have a connection; of one that is made anew nobody tells."""
+        return {view.peer: view.address for view in self._mesh.core.connections() if view.established}
 
     def _advertise(self) -> None:
         """Tell the others where this host is, where that is not what they were told: addresses come and go."""
