@@ -9,7 +9,7 @@ repeat it later.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -34,10 +34,11 @@ class Takeover:
 
     peer: PeerName
     nonce: int
-    waiting: set[PeerName] | None = None
-    """Who has not answered yet; None: nobody was asked so far."""
+    waiting: set[PeerName] = field(default_factory=set)
+    """Who has not answered yet."""
     resend_at: float = inf
     deadline: float = inf
+    """Until when they are waited for; infinite while nobody was asked."""
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ class Handover:
     def shown(self, peer: PeerName, view: View) -> bool:
         """Take note of the view of a peer; say whether we had asked for it."""
         for takeover in self._takeovers.values():
-            if takeover.nonce == view.nonce and takeover.waiting and peer in takeover.waiting:
+            if takeover.nonce == view.nonce and peer in takeover.waiting:
                 takeover.waiting.discard(peer)
                 return True
         return False
@@ -95,7 +96,7 @@ class Handover:
     def denied(self, peer: PeerName, nonce: int) -> bool:
         """Step back for a peer that is taking what we wanted to take; say whether we had asked it."""
         for request, takeover in list(self._takeovers.items()):
-            if takeover.nonce == nonce and takeover.waiting and peer in takeover.waiting:
+            if takeover.nonce == nonce and peer in takeover.waiting:
                 self._step_back(request, peer)
                 return True
         return False
@@ -146,14 +147,14 @@ class Handover:
         `companions` are the reachable peers of our ring; None: what we remember may not be relied on yet.
         """
         for request, takeover in list(self._takeovers.items()):
-            if takeover.waiting is None:
+            if takeover.deadline == inf:
                 if companions is None:
                     continue
                 takeover.waiting = set(companions)
                 takeover.resend_at, takeover.deadline = now, now + limits.VIEW_TIMEOUT_S
             takeover.waiting &= reachable
             if takeover.waiting and now < takeover.deadline:
-                self._inquire(takeover, takeover.waiting, now)
+                self._inquire(takeover, now)
                 continue
             del self._takeovers[request]
             self._end(request, back(takeover.peer) if takeover.peer in reachable else self._take(takeover.peer, now))
@@ -166,10 +167,10 @@ class Handover:
                 surrender.resend_at = now + limits.SURRENDER_RESEND_S
                 self._bequeath(surrender)
 
-    def _inquire(self, takeover: Takeover, companions: Iterable[PeerName], now: float) -> None:
+    def _inquire(self, takeover: Takeover, now: float) -> None:
         if now >= takeover.resend_at:
             takeover.resend_at = now + limits.VIEW_RESEND_S
-            for companion in sorted(companions):
+            for companion in sorted(takeover.waiting):
                 self._send(companion, AskView(takeover.nonce, takeover.peer))
 
     def deadline(self) -> float:

@@ -60,6 +60,10 @@ class MeshStatus:
         """Return everybody who is remembered, sorted by name."""
         return self._network.peers()
 
+    def addresses(self) -> tuple[str, ...]:
+        """Return the underlay addresses that the others are told of us."""
+        return self._me.addresses
+
     def nicknames(self) -> dict[PeerName, str]:
         """Return what people call the peers that are remembered."""
         return self._network.nicknames()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from weave.net.crypt.service import CryptConfig, SecureLinks, wipe_links
     from weave.net.datapath import Datapath
     from weave.net.groups import Membership, Receivers, is_pruned
-    from weave.net.limits import MIN_MTU, MIN_MTU_V6
     from weave.net.model import (
         Attachment,
         AttachRequest,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         Remote,
         Route,
         WayState,
+        in_order,
     )
     from weave.net.mtu import SegmentMtu, read_claim
     from weave.net.shaping import Limit
@@ -47,7 +47,7 @@ _PLACES = {
     "end_sleeve": "sleeve.client", "sleeve_psk": "sleeve.keys", "Keys": "sleeve.messages", "Claim": "crypt.candidates",
     "features_of": "crypt.candidates", "read_features": "crypt.candidates", "KernelAbility": "crypt.capability",
     "probe_kernel": "crypt.capability", "SecureLink": "crypt.effects", "TunnelQuality": "crypt.effects",
-    "Membership": "groups", "Receivers": "groups", "is_pruned": "groups", "MIN_MTU": "limits", "MIN_MTU_V6": "limits",
+    "Membership": "groups", "Receivers": "groups", "is_pruned": "groups",
     "SegmentMtu": "mtu", "read_claim": "mtu", "INNER_NETWORK": "crypt.keys", "inner_address": "crypt.keys",
     "Way": "crypt.pact_messages", "Counterpart": "crypt.peer", "CryptConfig": "crypt.service",
     "SecureLinks": "crypt.service", "wipe_links": "crypt.service", "PeerConfig": "sleeve.model",
@@ -55,12 +55,12 @@ _PLACES = {
     "VxlanProver": "vxlan_proving",
 }
 __all__ = [
-    "INNER_NETWORK", "MIN_MTU", "MIN_MTU_V6", "AttachRequest", "Attachment", "BridgeState", "Claim", "Counterpart",
+    "INNER_NETWORK", "AttachRequest", "Attachment", "BridgeState", "Claim", "Counterpart",
     "CryptConfig", "Datapath", "DatapathConfig", "Endpoint", "Grant", "InsideState", "KernelAbility", "Key", "Keys",
     "Limit", "Mac", "Membership", "PeerConfig", "PeerStatus", "Receivers", "Remote", "Route", "SecureLink",
     "SecureLinks", "SegmentMtu", "SleeveClient", "SleeveConfig", "TunnelQuality", "VxlanProver", "VxlanWay", "Way",
-    "WayState", "end_sleeve", "features_of", "has_tap", "inner_address", "is_pruned", "probe_kernel", "read_claim",
-    "read_features", "sleeve_psk", "wipe_links",
+    "WayState", "end_sleeve", "features_of", "has_tap", "in_order", "inner_address", "is_pruned", "probe_kernel",
+    "read_claim", "read_features", "sleeve_psk", "wipe_links",
 ]
 
 

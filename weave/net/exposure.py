@@ -11,7 +11,7 @@ from weave.logs import fields
 from weave.net import host, naming, sysctl
 from weave.net.announcing import announce
 from weave.net.frames import announcement
-from weave.net.model import DatapathConfig, Packed
+from weave.net.model import DatapathConfig, Packed, in_order
 from weave.net.namespace import run_there, run_there_async
 from weave.net.overlay import Overlay
 from weave.netlink import messages
@@ -40,7 +40,7 @@ class Exposure:
     @property
     def addresses(self) -> list[IPInterface]:
         """Return the addresses of the bridge that are ours; others may have given it more."""
-        return sorted(self._addresses, key=lambda item: (item.version, int(item)))
+        return list(in_order(self._addresses))
 
     def adopt(self) -> None:
         """Take over the addresses that the bridge has, until `restore` says which of them are ours."""

@@ -9,6 +9,7 @@ no word for is refused.
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import yaml
 
@@ -42,29 +43,27 @@ def read_objects(octets: bytes, *, is_json: bool) -> dict[Identity, Object]:
                 if identity is None or not isinstance(value, dict):
                     raise ManifestError("it holds something without kind or metadata.name, or with a "
                                         "metadata.namespace that is no name; put numbers in quotes")
-                if _is_known(identity, value):
-                    require_bounded(value, str(identity))
-                    _require_json(value)
-                    _require_read(identity, value)
-                    found[identity] = value
+                with _about(quoted(identity.name)):
+                    is_ours = is_known(value)
+                if not is_ours:
+                    continue
+                require_bounded(value, str(identity))
+                _require_json(value)
+                with _about(f"{identity.kind} {quoted(identity.name)}"):
+                    parse(value)  # of what it refuses nothing would be known, and policies that ask for it mean else
+                found[identity] = value
     except (ValueError, RecursionError, yaml.YAMLError) as exc:
         raise ManifestError(" ".join(str(exc).split())[:SHOWN_CHARACTERS]) from exc
     return found
 
 
-def _is_known(identity: Identity, value: Object) -> bool:
+@contextmanager
+def _about(subject: str) -> Iterator[None]:
+    """Say of what is wrong in an object which one it is."""
     try:
-        return is_known(value)
+        yield
     except ManifestError as exc:
-        raise ManifestError(f"{quoted(identity.name)}: {exc}") from exc
-
-
-def _require_read(identity: Identity, value: Object) -> None:
-    """Raise where nothing of an object would be known: policies that ask for its labels or ports would mean else."""
-    try:
-        parse(value)
-    except ManifestError as exc:
-        raise ManifestError(f"{identity.kind} {quoted(identity.name)}: {exc}") from exc
+        raise ManifestError(f"{subject}: {exc}") from exc
 
 
 def _require_json(value: object) -> None:

@@ -25,7 +25,7 @@ from weave.ipam import Reservation
 from weave.labels import check_labels
 from weave.logs import fields
 from weave.net import Attachment as Plugged
-from weave.net import AttachRequest, Datapath, Endpoint, Grant, Route
+from weave.net import AttachRequest, Datapath, Endpoint, Grant, Route, in_order
 from weave.router.addressing import Addressing, is_wished, refuse_other_lengths, refuse_own
 from weave.router.admission import Admission
 from weave.router.announce import Announcer
@@ -122,7 +122,7 @@ class Containers:
 
     async def _record(self, attachment: Attachment) -> None:
         """Make what an attachment is now durable, and known."""
-        await self._store.commit([Put(TABLE, _row_key(attachment), _encode(attachment))])
+        await self._store.commit([_row_of(attachment)])
         self._attached[attachment_key(attachment)] = attachment
         self._announcer.announce(_endpoint(attachment))
 
@@ -293,11 +293,11 @@ class Containers:
 
     async def _write_down(self, attachment: Attachment, names: Sequence[Change]) -> None:
         """Make record and names durable in one write."""
-        await self._store.commit([Put(TABLE, _row_key(attachment), _encode(attachment)), *names])
+        await self._store.commit([_row_of(attachment), *names])
 
     async def _strike_out(self, planned: Attachment, before: Attachment | None, names: Sequence[Change]) -> None:
         """Take back what `_write_down` may have written."""
-        record = Delete(TABLE, _row_key(planned)) if before is None else Put(TABLE, _row_key(before), _encode(before))
+        record = Delete(TABLE, _row_key(planned)) if before is None else _row_of(before)
         await self._store.commit([record, *self._naming.taking_back(names)])
 
     async def _plug_in(self, request: AttachRequest, before: Attachment | None, cable: list[Plugged],
@@ -431,7 +431,7 @@ def _request(spec: AttachSpec, before: Attachment | None, addresses: Sequence[IP
     held = () if before is None else before.addresses
     return AttachRequest(
         container=spec.container, netns=spec.netns, interface=spec.interface,
-        addresses=tuple(sorted({*held, *addresses}, key=_by_value)),
+        addresses=in_order([*held, *addresses]),
         mac=spec.mac if before is None else before.mac, mtu=spec.mtu,
         multicast_route=spec.multicast_route, hairpin=spec.hairpin,
         gateway=gateway.ip if gateway is not None and spec.default_route else None,
@@ -439,13 +439,13 @@ def _request(spec: AttachSpec, before: Attachment | None, addresses: Sequence[IP
         optional_routes=tuple(Route(destination, via) for destination, via in spec.optional_routes))
 
 
-def _by_value(address: IPInterface) -> tuple[int, int]:
-    return address.version, int(address)
-
-
 def _endpoint(attachment: Attachment) -> Endpoint:
     return Endpoint(mac=attachment.mac, addresses=attachment.addresses, container=attachment.container,
                     interface=attachment.interface, peer=None, labels=attachment.labels)
+
+
+def _row_of(attachment: Attachment) -> Put:
+    return Put(TABLE, _row_key(attachment), _encode(attachment))
 
 
 def _row_key(attachment: Attachment) -> bytes:

@@ -127,7 +127,7 @@ class Fabric:
     def living_endpoints(self) -> list[Endpoint]:
         """Return those whose routers are heard of."""
         reachable = self._mesh.core.reachable()
-        return [endpoint for endpoint in self.endpoints() if endpoint.peer in reachable]
+        return choose((claim for claim in self._remote.values() if claim.peer in reachable), reachable)[0]
 
     def endpoints_changed(self, changes: Sequence[ChannelChange]) -> None:
         """Take in what peers announce; bad announcements are refused and counted."""
@@ -308,7 +308,7 @@ class Fabric:
     def _advertise(self) -> None:
         """Tell the others where this host is, where that is not what they were told: addresses come and go."""
         addresses = tuple(map(str, self._underlay[:MAX_ADDRESSES]))
-        if any(peer.is_self and peer.addresses != addresses for peer in self._mesh.core.peers()):
+        if addresses != self._mesh.core.addresses():
             log.info("underlay addresses", extra=fields(addresses=",".join(addresses)))
             self._mesh.advertise(addresses)
 
